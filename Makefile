@@ -1,0 +1,36 @@
+# `make lab` opens the workbook, `make test` proves that it holds; both set up .venv first.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: lab test run install notebooks lint clean
+
+lab: install
+	$(BIN)/course lab
+
+test: install
+	$(BIN)/python -m pytest
+
+run: install
+	$(BIN)/course run
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed; name one: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
+	@touch $(STAMP)
+
+# Execute the chapters in place, in the form in which they are committed.
+notebooks: install
+	$(BIN)/python tests/notebooks/canonical.py
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check course tests benchmarks
+
+clean:
+	rm -rf $(VENV) runs build *.egg-info .pytest_cache .ruff_cache
