@@ -1,0 +1,229 @@
+"""Feature extraction: what a frozen network says of images, computed once."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import warnings
+from collections import OrderedDict
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torchvision.models.feature_extraction import (
+    create_feature_extractor,
+    get_graph_node_names,
+)
+
+from course.data.tasks import Part
+from course.errors import CourseError, HeldOutError, unknown
+from course.frozen import evaluating, fingerprint
+from course.models import Model, as_batch, head_of, write_whole
+from course.training import device_of
+
+BATCH = 256
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """What a layer says of each image of a part (chapter 02).
+
+    Args:
+        values: float32 (N, D), on the CPU.
+        labels: int64 (N,); None where only images were given.
+        class_names: the name of each label.
+        kind: ``"train"``, ``"validation"``, ``"test"``; ``"images"`` without a part.
+        layer: where they were read.
+    """
+
+    values: Tensor
+    labels: Tensor | None
+    class_names: tuple[str, ...]
+    kind: str
+    layer: str
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def take(self, indices: Tensor) -> Features:
+        """Return the features of the images at `indices` (int64), of the same kind."""
+        labels = None if self.labels is None else self.labels[indices]
+        return replace(self, values=self.values[indices], labels=labels)
+
+
+def forbid_test_features(features: Features, action: str) -> None:
+    """Raise HeldOutError if these are features of a test part.
+
+    Args:
+        features: what somebody wants to learn or choose from.
+        action: what for, as the subject of the sentence: ``"a probe"``.
+    """
+    if features.kind == "test":
+        raise HeldOutError(
+            f"The features of a test part were given to {action}, which would spoil "
+            "every figure reported on it. Use those of task.train to learn and those "
+            "of task.validation to choose; a test part is for reporting alone."
+        )
+
+
+def features(
+    model: Model,
+    part: Part | Tensor,
+    layer: str = "avgpool",
+    cache: str | Path | None = None,
+    device: str = "auto",
+) -> Features:
+    """Return what a layer of a model says of images; maps are averaged over space.
+
+    Chapter 02 writes this out. The network is in evaluation mode, so nothing of it
+    moves. The same images, weights and layer are computed once and then remembered.
+
+    Args:
+        model: any model of the course or of torchvision.
+        part: a part of a task, or images as uint8 (N, 3, H, W).
+        layer: any module or node: ``"layer1"``, ``"layer3.0.conv2"``, ``"avgpool"``.
+        cache: a folder in which to keep them too; None for memory alone.
+        device: see `training.device_of`.
+
+    Raises:
+        CourseError: the layer is unknown, or the images cannot be read.
+    """
+    images = part.images if isinstance(part, Part) else as_batch(part)
+    with evaluating(model.network):
+        extractor = _extractor(model.network, layer)
+        key = _key(extractor, model, part, layer)
+        file = None if cache is None else Path(cache) / f"{key}.safetensors"
+        values = _MEMORY.get(key)
+        values = _read(file, len(images)) if values is None else values
+        if values is None:
+            model.network.to(device_of(device))
+            values = _computed(extractor, model, images)
+    _MEMORY.put(key, values)
+    _write(file, values)
+    if isinstance(part, Part):
+        return Features(values.clone(), part.labels, part.class_names, part.kind, layer)
+    return Features(values.clone(), None, (), "images", layer)
+
+
+def _extractor(network: nn.Module, layer: str) -> nn.Module:
+    try:
+        return create_feature_extractor(network, {layer: "features"})
+    except ValueError as error:  # torchvision knows no such node
+        nodes = get_graph_node_names(network)[1]
+        close = difflib.get_close_matches(layer, nodes, n=1, cutoff=0.5)
+        tops = [name for name, _ in network.named_children()]
+        raise unknown("layer", layer, {*close, *tops}) from error
+
+
+def _computed(extractor: nn.Module, model: Model, images: Tensor) -> Tensor:
+    device = model.device
+    with torch.no_grad():
+        outputs = [
+            _averaged(extractor(model.preprocess(batch).to(device))["features"])
+            for batch in images.split(BATCH)
+        ]
+    return torch.cat(outputs).float().cpu().contiguous()
+
+
+def _averaged(output: Tensor) -> Tensor:
+    if output.ndim == 4:
+        return output.mean(dim=(2, 3))
+    return output.mean(dim=1) if output.ndim == 3 else output
+
+
+def layer_before_head(network: nn.Module) -> str:
+    """Return the name of the node that feeds the head: ``"flatten"`` in a ResNet."""
+    nodes = get_graph_node_names(network)[1]
+    return nodes[nodes.index(head_of(network)[0]) - 1]
+
+
+# What was computed already --------------------------------------------------------
+
+
+class Memory:
+    """Features by key, the least recently used forgotten beyond a number of bytes."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.kept: OrderedDict[str, Tensor] = OrderedDict()
+
+    def get(self, key: str) -> Tensor | None:
+        """Return what is kept under a key, or None."""
+        if key in self.kept:
+            self.kept.move_to_end(key)
+        return self.kept.get(key)
+
+    def put(self, key: str, values: Tensor) -> None:
+        """Keep values, and forget the oldest others if there are too many bytes."""
+        self.kept[key] = values
+        self.kept.move_to_end(key)
+        while sum(kept.nbytes for kept in self.kept.values()) > self.limit:
+            self.kept.popitem(last=False)
+
+
+_MEMORY = Memory(limit=256 * 2**20)
+
+
+def forget() -> None:
+    """Empty the cache of features that is kept in memory."""
+    _MEMORY.kept.clear()
+
+
+def _key(extractor: nn.Module, model: Model, part: Part | Tensor, layer: str) -> str:
+    # The extractor holds only what the layer depends on: another head is no news.
+    data = part.fingerprint() if isinstance(part, Part) else _images_hash(part)
+    weights = sorted(fingerprint(extractor).items())
+    what = (data, weights, repr(extractor), repr(model.preprocess), layer)
+    return hashlib.sha256(repr(what).encode()).hexdigest()
+
+
+def _images_hash(images: Tensor) -> str:
+    plain = as_batch(images).cpu().contiguous()
+    digest = hashlib.sha256(str(tuple(plain.shape)).encode())
+    digest.update(plain.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _read(file: Path | None, count: int) -> Tensor | None:
+    """Return the values in a file, or None where it is missing or damaged."""
+    if file is None:
+        return None
+    try:
+        values = load_file(file)["values"]
+    except (OSError, SafetensorError, KeyError):
+        return None
+    whole = values.ndim == 2 and len(values) == count and values.dtype == torch.float32
+    return values if whole else None
+
+
+def _write(file: Path | None, values: Tensor) -> None:
+    """Keep values in a file, whole or not at all; a full disk is only worth a word."""
+    if file is None or _read(file, len(values)) is not None:
+        return
+    try:
+        write_whole(file, lambda place: save_file({"values": values}, place))
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        warnings.warn(
+            f"Features could not be kept in {file.parent} ({reason}); going on without "
+            "this cache: free some space or name another folder.",
+            stacklevel=3,
+        )
+
+
+def checked(features: Features, layer: str, width: int) -> Tensor:
+    """Return the values of features if they have the width that is expected.
+
+    Raises:
+        CourseError: they come from another layer or network.
+    """
+    if features.values.shape[1] != width:
+        raise CourseError(
+            f"Features of {features.layer!r} have {features.values.shape[1]} values an "
+            f"image, and {width} of {layer!r} were expected; extract both from the "
+            "same layer of the same model."
+        )
+    return features.values
