@@ -1,0 +1,25 @@
+"""Every widget of the workbook, one module each; none of them computes anything.
+
+A widget is given finished pictures, or a function from its state to a picture. It can
+be driven without a browser, and leaves a still picture for a page without a kernel.
+"""
+
+from __future__ import annotations
+
+from course.widgets.corpus import CorpusExplorer
+from course.widgets.feature_map import FeatureMap
+from course.widgets.filters_forming import FiltersForming
+from course.widgets.layer_slider import LayerSlider
+from course.widgets.learning_rate import LearningRateDial
+from course.widgets.monitor import LossMonitor
+from course.widgets.poll import Poll
+
+__all__ = [
+    "CorpusExplorer",
+    "FeatureMap",
+    "FiltersForming",
+    "LayerSlider",
+    "LearningRateDial",
+    "LossMonitor",
+    "Poll",
+]

@@ -1,0 +1,113 @@
+"""The poll: the reader predicts before the cell that answers is run."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import ipywidgets
+
+from course.errors import CourseError, unknown
+from course.widgets.base import Panel
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of a prediction, as a notebook shows it."""
+
+    text: str
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> Any:
+        return {"text/markdown": self.text, "text/plain": self.text}
+
+
+class Poll(Panel):
+    """A question with options, answered before the experiment is run.
+
+    Args:
+        question: one sentence that ends with a question mark.
+        options: two or more answers.
+    """
+
+    def __init__(self, question: str, options: Sequence[str]) -> None:
+        self.question, self.options = question, [str(option) for option in options]
+        if len(set(self.options)) != len(self.options) or len(self.options) < 2:
+            raise CourseError("A poll needs two or more options, all different.")
+        self.choices = ipywidgets.RadioButtons(
+            options=self.options,
+            value=None,
+            description="Prediction",
+            style={"description_width": "0px"},
+            tooltip=question,
+            layout=ipywidgets.Layout(width="100%", max_width="100%"),
+        )
+        self.button = ipywidgets.Button(
+            description="Lock in my prediction",
+            tooltip="Keep this answer until the experiment has been run",
+            layout=ipywidgets.Layout(width="auto", align_self="flex-start"),
+        )
+        self.message = ipywidgets.HTML()
+        self.button.on_click(lambda _: self.lock())
+        self.choices.observe(self._chosen, names="value")
+        heading = ipywidgets.HTML(f"<b>{html.escape(question)}</b>")
+        children = [heading, self.choices, self.button, self.message]
+        super().__init__(children, question)
+        self._say("Choose one, then lock it in.")
+
+    @property
+    def prediction(self) -> str | None:
+        """The chosen option, locked or not; None where nothing was chosen."""
+        return self.choices.value
+
+    @property
+    def locked(self) -> bool:
+        """Whether the prediction can no longer be changed."""
+        return bool(self.choices.disabled)
+
+    def lock(self) -> None:
+        """Keep the chosen option; with none chosen, ask for one."""
+        if self.prediction is None:
+            self._say("Choose an option first.")
+            return
+        self.choices.disabled = self.button.disabled = True
+        self._say(f"Your prediction: {self.prediction}. Now run the next cell.")
+
+    def reveal(self, correct_option: str, because: str = "") -> Verdict:
+        """Say whether the prediction came out, here and in the cell that asks.
+
+        Args:
+            correct_option: what the experiment answered, one of the options.
+            because: a sentence made from the results.
+
+        Raises:
+            CourseError: where `correct_option` is not one of the options.
+        """
+        if correct_option not in self.options:
+            raise unknown("option", correct_option, self.options)
+        self.choices.disabled = self.button.disabled = True
+        text = f"{self._outcome(correct_option)} {because}".strip()
+        self._say(text)
+        return Verdict(text)
+
+    def _outcome(self, correct: str) -> str:
+        if self.prediction is None:
+            return f"You made no prediction. The answer: {correct}."
+        if self.prediction == correct:
+            return f"Your prediction came out: {correct}."
+        return f"You predicted: {self.prediction}. It came out otherwise: {correct}."
+
+    def _chosen(self, change: dict[str, Any]) -> None:
+        if change["new"] is not None and not self.locked:
+            self._say(f"Chosen: {change['new']}. Lock it in, or change your mind.")
+
+    def _say(self, text: str) -> None:
+        self.message.value = f'<p role="status">{html.escape(text)}</p>'
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        data = super()._repr_mimebundle_(**kwargs)
+        options = "\n".join(f"- {option}" for option in self.options)
+        data["text/plain"] = f"{self.question}\n{options}"
+        data["text/markdown"] = f"**{self.question}**\n\n{options}"
+        return data

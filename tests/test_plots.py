@@ -1,0 +1,182 @@
+"""Figures: small PNGs whose descriptions hold the numbers that they show."""
+
+import base64
+import io
+
+import matplotlib.pyplot as plt
+import nbformat
+import numpy as np
+import pytest
+import torch
+from bs4 import BeautifulSoup
+from nbconvert import HTMLExporter
+from PIL import Image
+
+from course import plots
+from course.errors import CourseError
+
+IMAGES = torch.randint(
+    0, 256, (6, 3, 64, 64), generator=torch.Generator().manual_seed(0)
+).byte()
+POINTS = np.random.default_rng(0).normal(size=(40, 2))
+AXIS = np.linspace(-1, 1, 11)
+
+FIGURES = {
+    "grid": lambda: plots.image_grid(IMAGES, [f"shape {i}" for i in range(6)], 4),
+    "plain": lambda: plots.plain(IMAGES[0], "one shape"),
+    "predictions": lambda: plots.predictions(
+        IMAGES[:2], [[("ring", 0.75), ("star", 0.25)], [("leaf", 0.5)]], ["a", "b"]
+    ),
+    "curves": lambda: plots.curves(
+        {"probe": ([1, 10], [0.5, 0.9], [0.4, 0.8], [0.6, 1.0])}, "labels", "accuracy"
+    ),
+    "bars": lambda: plots.bars(
+        ["layer1", "layer2"], [0.3, 0.8], [0.2, 0.7], [0.4, 0.9], {"chance": 0.1}
+    ),
+    "dots": lambda: plots.dot_table(["probe"], [[0.8, 0.9]], [1.5]),
+    "filters": lambda: plots.filters(torch.ones(32, 3, 3, 3), "First layer"),
+    "neighbours": lambda: plots.neighbours(
+        IMAGES[:2], [IMAGES[2:4], IMAGES[4:6]], [[True, False], [True, True]]
+    ),
+    "scatter": lambda: plots.scatter2d(
+        {"PCA": POINTS, "t-SNE": POINTS}, np.arange(40) % 4, ["a", "b", "c", "d"]
+    ),
+    "plane": lambda: plots.loss_plane(
+        AXIS[None] ** 2 + AXIS[:, None] ** 2,
+        AXIS,
+        AXIS,
+        {"scratch": [[-1, 1], [0, 0]]},
+    ),
+}
+NUMBERS = {
+    "grid": "6 pictures in 2 rows",
+    "plain": "one shape",
+    "predictions": "ring 0.75",
+    "curves": "from 0.5 at 1 to 0.9 at 10",
+    "bars": "layer2 0.8 (0.7 to 0.9)",
+    "dots": "mean 0.85 over 2 seeds (0.8 to 0.9), 1.5 seconds",
+    "filters": "32 filters of 3 by 3",
+    "neighbours": "In all 3 of 4",
+    "scatter": "40 points of 4 classes",
+    "plane": "starts where the loss is 2, ends where it is 0, and travels 1.41",
+}
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_each_figure_is_a_small_png_described_by_its_numbers(name):
+    figure = FIGURES[name]()
+    image = Image.open(io.BytesIO(figure.png))
+    assert image.format == "PNG" and image.size == figure.size
+    assert image.size[0] <= 720
+    assert len(np.unique(np.asarray(image.convert("L")))) > 3
+    assert NUMBERS[name] in figure.alt
+    assert plt.get_fignums() == []
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_the_same_data_give_the_same_bytes(name):
+    assert FIGURES[name]().png == FIGURES[name]().png
+
+
+def test_every_function_of_the_module_is_in_the_list_above():
+    functions = {n for n in plots.__all__ if n[0].islower()}
+    short = {"image_grid": "grid", "dot_table": "dots", "loss_plane": "plane"}
+    short["scatter2d"] = "scatter"
+    assert {short.get(n, n) for n in functions - {"described"}} == set(FIGURES)
+
+
+def test_other_data_give_another_picture_and_description():
+    one, two = (plots.bars(["a"], [v], xlabel="accuracy") for v in (0.5, 0.6))
+    assert one.png != two.png and one.alt != two.alt
+
+
+def test_a_notebook_keeps_the_description_in_the_outputs_metadata():
+    figure = FIGURES["bars"]()
+    data, metadata = figure._repr_mimebundle_()
+    assert base64.b64decode(data["image/png"]) == figure.png
+    assert data["text/plain"] == metadata["image/png"]["alt"] == figure.alt
+
+
+def test_an_exported_page_carries_the_description_as_alt(monkeypatch):
+    outputs = []
+    monkeypatch.setattr(
+        "IPython.display.display",
+        lambda data, metadata=None, raw=True: outputs.append(
+            nbformat.v4.new_output("display_data", data, metadata=metadata or {})
+        ),
+    )
+    figure = plots.bars(['a "quoted" <name>'], [0.5])
+    figure._ipython_display_()
+    cells = [
+        nbformat.v4.new_markdown_cell("words"),
+        nbformat.v4.new_code_cell("", outputs=outputs),
+    ]
+    notebook = nbformat.v4.new_notebook(cells=cells)
+    page, _ = HTMLExporter().from_notebook_node(plots.described(notebook))
+    images = BeautifulSoup(page, "html.parser").find_all("img")
+    assert [image["alt"] for image in images] == [figure.alt]
+    assert images[0]["src"].endswith(base64.b64encode(figure.png).decode())
+    assert page.count("0.5.") == 1
+    assert len(notebook.cells[1].outputs) == 2
+
+
+def test_jupyterlab_which_knows_no_alt_gets_the_words_beside_the_picture(monkeypatch):
+    shown = []
+    monkeypatch.setattr("IPython.display.display", lambda data, **_: shown.append(data))
+    plots.bars(["a<b"], [0.5])._ipython_display_()
+    assert set(shown[0]) == {"image/png", "text/plain"}
+    assert "a&lt;b 0.5" in shown[1]["text/html"]
+
+
+def test_a_picture_may_come_as_pil_tensor_or_array():
+    array = np.moveaxis(IMAGES[0].numpy(), 0, 2)
+    forms = [IMAGES[0], array, Image.fromarray(array), [IMAGES[0]], IMAGES[:1]]
+    assert len({plots.image_grid(form).png for form in forms}) == 1
+
+
+def test_a_class_is_told_by_marker_and_not_by_colour_alone():
+    pairs = {(plots.figure.colour(i), plots.figure.marker(i)) for i in range(40)}
+    assert len(pairs) == 40
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0, "0"),
+        (0.5, "0.5"),
+        (0.98765, "0.988"),
+        (1234.5, "1,234"),
+        (3e-4, "3.00e-4"),
+        (float("nan"), "not a number"),
+    ],
+)
+def test_numbers_are_written_in_three_digits(value, text):
+    assert plots.figure.number(value) == text
+
+
+@pytest.mark.parametrize(
+    ("call", "reason"),
+    [
+        (lambda: plots.image_grid(IMAGES.float()), "uint8"),
+        (lambda: plots.image_grid([]), "empty"),
+        (lambda: plots.image_grid(IMAGES, ["one"]), "1 titles for 6"),
+        (lambda: plots.curves({"a": ([1, 2], [1])}), "length"),
+        (lambda: plots.curves({"a": ([1],)}), "expected"),
+        (lambda: plots.bars(["a"], [1, 2]), "1 names for 2"),
+        (lambda: plots.filters(np.ones((4, 1, 3, 3))), "RGB"),
+        (lambda: plots.scatter2d(POINTS[:3], [0], ["a"]), r"\(1, 2\)"),
+        (lambda: plots.loss_plane(np.ones((2, 3)), [1, 2], [1, 2], {}), "row"),
+        (lambda: plots.loss_plane(np.full((2, 2), np.nan), [1, 2], [1, 2], {}), "fin"),
+        (lambda: plots.dot_table(["a", "b"], [[1]]), "row"),
+    ],
+)
+def test_data_that_do_not_fit_are_refused_in_one_sentence(call, reason):
+    with pytest.raises(CourseError, match=reason):
+        call()
+
+
+def test_a_loss_that_diverges_in_places_is_still_drawn():
+    loss = AXIS[None] ** 2 + AXIS[:, None] ** 2 + 0.1
+    loss[0, 0], loss[1, 1] = np.inf, np.nan
+    alt = plots.loss_plane(loss, AXIS, AXIS, {"a": [[0, 0], [0.2, 0.2]]}).alt
+    assert "from 0.1" in alt
