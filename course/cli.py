@@ -1,0 +1,192 @@
+"""The command line: `course lab`, `course run` and `course pretrain`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import secrets
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from course import __version__
+from course.errors import CourseError
+
+PROFILES = ("smoke", "quick", "full")
+FIRST = "00_first_prediction.ipynb"
+HOST = "127.0.0.1"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit status.
+
+    0: done. 1: a chapter failed. 2: the command could not be carried out.
+
+    Args:
+        arguments: as on the command line; None for those of this process.
+    """
+    options = parser().parse_args(arguments)
+    try:
+        return options.command(options)
+    except CourseError as error:
+        print(f"course: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("course: interrupted; what was finished is kept.", file=sys.stderr)
+        return 130
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    top = argparse.ArgumentParser(prog="course", description=__doc__)
+    top.add_argument("--version", action="version", version=__version__)
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
+    _add_lab(commands)
+    _add_run(commands)
+    _add_pretrain(commands)
+    return top
+
+
+def _add_lab(commands: argparse._SubParsersAction) -> None:
+    command = commands.add_parser("lab", help="open the workbook in JupyterLab")
+    command.add_argument(
+        "--no-browser", action="store_true", help="print the address and open nothing"
+    )
+    command.add_argument(
+        "--port", type=int, default=8888, help="default: %(default)s or the next free"
+    )
+    command.set_defaults(command=lab)
+
+
+def _add_run(commands: argparse._SubParsersAction) -> None:
+    command = commands.add_parser("run", help="execute chapters without a screen")
+    command.add_argument(
+        "chapters", nargs="*", metavar="CHAPTER", help="such as 02; default: all"
+    )
+    _add_profile(command, os.environ.get("COURSE_PROFILE", "quick"))
+    command.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    command.add_argument(
+        "--out", type=Path, default=Path("runs/latest"), help="default: %(default)s"
+    )
+    command.set_defaults(command=run)
+
+
+def _add_pretrain(commands: argparse._SubParsersAction) -> None:
+    command = commands.add_parser("pretrain", help="make one of the shipped backbones")
+    command.add_argument("name", metavar="NAME", help="such as resnet10-shapes")
+    _add_profile(command, "full")
+    command.add_argument(
+        "--out", type=Path, default=Path("runs/weights"), help="default: %(default)s"
+    )
+    command.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    command.add_argument(
+        "--resume", action="store_true", help="go on with what an earlier call left"
+    )
+    command.set_defaults(command=pretrain)
+
+
+def _add_profile(command: argparse.ArgumentParser, default: str) -> None:
+    command.add_argument(
+        "--profile",
+        choices=PROFILES,
+        default=default,
+        help="how large: a few seconds, two cores, a GPU (default: %(default)s)",
+    )
+
+
+def lab(options: argparse.Namespace) -> int:
+    """Open JupyterLab on the first chapter and stay until it ends."""
+    from course import runner
+
+    folder = runner.notebooks_folder()
+    port = free_port(options.port)
+    token = secrets.token_hex(16)
+    place = f"{folder.name}/{FIRST}"
+    command = [sys.executable, "-m", "jupyterlab", place]
+    command += [f"--ip={HOST}", f"--port={port}", "--ServerApp.port_retries=0"]
+    command += ["--no-browser"] * (options.no_browser or not has_screen())
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        print("You are root, as in a container: JupyterLab starts with --allow-root.")
+        command.append("--allow-root")
+    print(f"The workbook: http://{HOST}:{port}/lab/tree/{place}?token={token}")
+    print("Ctrl-C ends it.", flush=True)
+    # The token goes through the environment: a command line can be read by others.
+    environment = {**os.environ, "JUPYTER_TOKEN": token}
+    try:
+        return subprocess.call(command, cwd=folder.parent, env=environment)
+    except KeyboardInterrupt:
+        return 0
+
+
+def has_screen() -> bool:
+    """Say whether a browser could show itself here."""
+    if sys.platform in ("darwin", "win32"):
+        return True
+    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
+def free_port(wanted: int, tries: int = 20) -> int:
+    """Return the first free port from `wanted` on.
+
+    Raises:
+        CourseError: the number is no port, or all of `tries` ports are busy.
+    """
+    if not 1 <= wanted <= 65_535:
+        raise CourseError(f"Port {wanted} was asked for; expected 1 to 65535.")
+    for port in range(wanted, min(wanted + tries, 65_536)):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((HOST, port))
+            except OSError:
+                continue
+        return port
+    raise CourseError(
+        f"The ports {wanted} to {wanted + tries - 1} are busy; name another with "
+        "--port."
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Execute chapters; the exit status says whether all went well."""
+    from course import runner
+
+    if options.profile not in PROFILES:  # a default from COURSE_PROFILE is not checked
+        raise CourseError(
+            f"COURSE_PROFILE is {options.profile!r}; expected smoke, quick or full."
+        )
+    if options.seed < 0:
+        raise CourseError(f"The seed was {options.seed}; expected 0 or more.")
+    chapters = runner.find_chapters(options.chapters, runner.notebooks_folder())
+    results = runner.run_chapters(
+        chapters,
+        options.out,
+        profile=options.profile,
+        seed=options.seed,
+        report=lambda line: print(line, flush=True),
+    )
+    failed = [result.chapter for result in results if result.status != "ok"]
+    print(f"{len(results) - len(failed)} of {len(results)} chapters ran through.")
+    print(f"Pages and records: {options.out / 'index.html'}")
+    return 1 if failed else 0
+
+
+def pretrain(options: argparse.Namespace) -> int:
+    """Pretrain a backbone and print where its weights are."""
+    from course import pretraining
+
+    path = pretraining.pretrain(
+        options.name,
+        profile=options.profile,
+        out=options.out,
+        resume=options.resume,
+        seed=options.seed,
+    )
+    print(f"Weights and card: {path}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
