@@ -1,0 +1,30 @@
+"""Every chapter as papermill runs it, with a seed that it was not written with."""
+
+from pathlib import Path
+
+import pytest
+
+from course import runner
+
+FOLDER = Path(__file__).parents[2] / "notebooks"
+CHAPTERS = sorted(FOLDER.glob("[0-9]*.ipynb"))
+LARGEST = 1500  # MB, the budget of a chapter
+SEED = 1
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+def test_its_lessons_hold_with_another_seed(path, tmp_path):
+    (result,) = runner.run_chapters([path], tmp_path, profile="quick", seed=SEED)
+    assert result.status == "ok", result.error
+    assert result.environment["seed"] == SEED
+    assert len(result.records) >= 2
+    assert len(result.claims) >= 2
+    assert all(claim["holds"] for claim in result.claims)
+    assert result.peak_mb is None or result.peak_mb <= LARGEST
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+def test_the_smoke_profile_runs_through(path, tmp_path):
+    (result,) = runner.run_chapters([path], tmp_path, profile="smoke")
+    assert result.status == "ok", result.error
+    assert result.claims
