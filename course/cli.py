@@ -104,7 +104,11 @@ def lab(options: argparse.Namespace) -> int:
     port = free_port(options.port)
     token = secrets.token_hex(16)
     place = f"{folder.name}/{FIRST}"
-    command = [sys.executable, "-m", "jupyterlab", place]
+    command = [sys.executable, "-m", "jupyterlab"]
+    # Given the file as an argument, JupyterLab would make its folder the root, and the
+    # reader could not open the package beside it.
+    command += [f"--ServerApp.root_dir={folder.parent}"]
+    command += [f"--LabApp.default_url=/lab/tree/{place}"]
     command += [f"--ip={HOST}", f"--port={port}", "--ServerApp.port_retries=0"]
     command += ["--no-browser"] * (options.no_browser or not has_screen())
     if hasattr(os, "geteuid") and os.geteuid() == 0:
