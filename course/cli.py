@@ -33,9 +33,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except CourseError as error:
         print(f"course: {error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        print(f"course: {_refused(error)}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("course: interrupted; what was finished is kept.", file=sys.stderr)
         return 130
+
+
+def _refused(error: OSError) -> str:
+    place = f" ({error.filename})" if error.filename else ""
+    return (
+        f"A file could not be read or written: {error.strerror or error}{place}; free "
+        "some space or name another folder with --out. What was finished is kept."
+    )
 
 
 def parser() -> argparse.ArgumentParser:

@@ -267,9 +267,11 @@ def pretrain(
 
     Raises:
         CourseError: the name is unknown, or what is in the folder is of another run.
+        OSError: the folder cannot be made or written.
     """
     source = _recipe(name)
     recipe = source.at(profile)
+    out.mkdir(parents=True, exist_ok=True)  # now, and not after minutes of training
     model = start(name, seed)
     trainer = Trainer(
         model.network, recipe, objective=objective_of(source), device=device

@@ -112,6 +112,15 @@ def test_a_bad_request_is_one_sentence_and_status_2(
     assert "Traceback" not in printed.err
 
 
+def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path, capsys):
+    file = tmp_path / "file"
+    file.write_text("")
+    assert cli.main(["pretrain", "resnet10-shapes", "--out", str(file / "out")]) == 2
+    printed = capsys.readouterr().err
+    assert printed.startswith("course: A file could not be")
+    assert "--out" in printed and "Traceback" not in printed
+
+
 def test_a_wrong_profile_is_refused(chapters, monkeypatch, capsys):
     with pytest.raises(SystemExit) as stop:
         cli.main(["run", "--profile", "quik"])

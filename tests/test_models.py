@@ -209,6 +209,10 @@ def test_a_foreign_file_is_refused_even_with_a_matching_card(saved, tmp_path):
 def test_missing_files_and_cards_say_how_to_make_them(saved, tmp_path):
     with pytest.raises(CourseError, match="course pretrain"):
         models.load(tmp_path / "nothing.safetensors")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(CourseError, match="There is no file empty"):
+        models.load(empty)
     saved.with_suffix(".json").write_text("{half")
     with pytest.raises(CourseError, match=r"tiny\.json"):
         models.load(saved)
