@@ -24,7 +24,7 @@ from course.frozen import evaluating, fingerprint
 from course.models import Model, as_batch, head_of, write_whole
 from course.training import device_of
 
-BATCH = 256
+BATCH = 64  # larger ones fill a small machine's memory and are no faster
 
 
 @dataclass(frozen=True, eq=False)

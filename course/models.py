@@ -137,7 +137,7 @@ class Model:
         with torch.no_grad():
             logits = [
                 self.network(self.preprocess(few).to(self.device)).float().cpu()
-                for few in as_batch(image).split(128)
+                for few in as_batch(image).split(64)
             ]
         self.network.train(training)
         return torch.cat(logits)
@@ -397,8 +397,10 @@ def _load_torchvision(name: str, weights: str | None, download: bool) -> Model:
     if weights not in choices:
         raise unknown(f"weights of {name}", weights, choices)
     entry = choices[weights]
+    # First the file: to build a VGG in vain would take half a gigabyte.
+    state = _cached_weights(name, entry, download)
     network = zoo.get_model(name, weights=None)
-    network.load_state_dict(_cached_weights(name, entry, download))
+    network.load_state_dict(state)
     network.eval()
     meta = {key: value for key, value in entry.meta.items() if key != "categories"}
     card = {"name": f"{name} {weights}", **meta}

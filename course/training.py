@@ -407,7 +407,7 @@ def _shifted(images: Tensor, generator: np.random.Generator) -> Tensor:
     return picked.permute(0, 3, 1, 2)
 
 
-def evaluate(model: Model, part: Part, device: str = "auto", batch: int = 256) -> Score:
+def evaluate(model: Model, part: Part, device: str = "auto", batch: int = 64) -> Score:
     """Return accuracy and loss of a model on a part, in evaluation mode (chapter 01).
 
     Raises:

@@ -7,7 +7,14 @@ from __future__ import annotations
 
 from course.plots.charts import bars, curves, dot_table
 from course.plots.figure import COLOURS, MARKERS, Figure, described
-from course.plots.images import filters, image_grid, neighbours, plain, predictions
+from course.plots.images import (
+    filters,
+    image_grid,
+    neighbours,
+    plain,
+    predictions,
+    stacked,
+)
 from course.plots.planes import loss_plane, scatter2d
 
 __all__ = [
@@ -25,4 +32,5 @@ __all__ = [
     "plain",
     "predictions",
     "scatter2d",
+    "stacked",
 ]
