@@ -38,6 +38,9 @@ FIGURES = {
     "neighbours": lambda: plots.neighbours(
         IMAGES[:2], [IMAGES[2:4], IMAGES[4:6]], [[True, False], [True, True]]
     ),
+    "stacked": lambda: plots.stacked(
+        plots.plain(IMAGES[0], "one shape"), plots.bars(["layer1"], [0.3])
+    ),
     "scatter": lambda: plots.scatter2d(
         {"PCA": POINTS, "t-SNE": POINTS}, np.arange(40) % 4, ["a", "b", "c", "d"]
     ),
@@ -57,6 +60,7 @@ NUMBERS = {
     "dots": "mean 0.85 over 2 seeds (0.8 to 0.9), 1.5 seconds",
     "filters": "32 filters of 3 by 3",
     "neighbours": "In all 3 of 4",
+    "stacked": "one shape Bars of values: layer1 0.3",
     "scatter": "40 points of 4 classes",
     "plane": "starts where the loss is 2, ends where it is 0, and travels 1.41",
 }
@@ -83,6 +87,15 @@ def test_every_function_of_the_module_is_in_the_list_above():
     short = {"image_grid": "grid", "dot_table": "dots", "loss_plane": "plane"}
     short["scatter2d"] = "scatter"
     assert {short.get(n, n) for n in functions - {"described"}} == set(FIGURES)
+
+
+def test_stacked_figures_keep_their_sizes_and_their_words():
+    one, two = plots.plain(IMAGES[0], "one shape"), FIGURES["bars"]()
+    both = plots.stacked(one, two)
+    assert both.size == (max(one.size[0], two.size[0]), one.size[1] + two.size[1])
+    assert both.alt == f"{one.alt} {two.alt}"
+    with pytest.raises(CourseError, match="no figure to stack"):
+        plots.stacked()
 
 
 def test_other_data_give_another_picture_and_description():

@@ -15,7 +15,7 @@ from course.errors import CourseError
 from course.widgets.base import ROW, Panel, Picture, log, sentence_of
 
 EVERY = 0.3  # seconds between two pictures, at least
-SHARE = 5  # a picture may cost a fifth of the time, not more
+SHARE = 10  # a picture may cost a tenth of the time, not more
 
 
 class LossMonitor(Panel):
