@@ -98,6 +98,11 @@ def test_stacked_figures_keep_their_sizes_and_their_words():
         plots.stacked()
 
 
+def test_named_places_on_an_axis_are_named_in_the_words_too():
+    figure = plots.curves({"probe": ([0, 1], [0.5, 0.9])}, ticks={0: "stem", 1: "end"})
+    assert "from 0.5 at stem to 0.9 at end" in figure.alt
+
+
 def test_other_data_give_another_picture_and_description():
     one, two = (plots.bars(["a"], [v], xlabel="accuracy") for v in (0.5, 0.6))
     assert one.png != two.png and one.alt != two.alt

@@ -33,6 +33,7 @@ def curves(
     title: str = "",
     ylim: tuple[float, float] | None = None,
     logy: bool = False,
+    ticks: Mapping[float, str] | None = None,
 ) -> Figure:
     """Draw one line for each series, with its band where it has one.
 
@@ -44,6 +45,7 @@ def curves(
         title: one line above the plot.
         ylim: ends of the y axis.
         logy: a logarithmic y axis.
+        ticks: names of places on the x axis, such as layers.
     """
     lines = {str(name): _line(str(name), row) for name, row in series.items()}
     with canvas(3.7) as figure:
@@ -54,8 +56,11 @@ def curves(
         axis.set_xscale("log" if logx else "linear")
         axis.set_yscale("log" if logy else "linear")
         _few_ticks(axis, lines, logx)
+        if ticks:
+            axis.set_xticks(list(ticks), list(ticks.values()))
         _heading(figure, title, len(lines) > 1, lines)
-        return finish(figure, _curves_alt(lines, xlabel, ylabel, title))
+        alt = _curves_alt(lines, xlabel, ylabel, title, dict(ticks or {}))
+        return finish(figure, alt)
 
 
 def _line(name: str, row: Sequence[Any]) -> list[np.ndarray]:
@@ -106,7 +111,9 @@ def _heading(figure: Any, title: str, legend: bool, names: Any) -> None:
         figure.legend(loc="outside lower center", ncols=min(across, len(names)))
 
 
-def _curves_alt(lines: Mapping[str, Any], x: str, y: str, title: str) -> str:
+def _curves_alt(
+    lines: Mapping[str, Any], x: str, y: str, title: str, ticks: Mapping[float, str]
+) -> str:
     start = f"{title.rstrip('.')}. " if title else ""
     parts = []
     for name, (xs, ys, *_) in lines.items():
@@ -115,13 +122,17 @@ def _curves_alt(lines: Mapping[str, Any], x: str, y: str, title: str) -> str:
             continue
         lowest, highest = np.nanmin(ys), np.nanmax(ys)
         text = (
-            f"{name} goes from {number(ys[0])} at {number(xs[0])} "
-            f"to {number(ys[-1])} at {number(xs[-1])}"
+            f"{name} goes from {number(ys[0])} at {_place(xs[0], ticks)} "
+            f"to {number(ys[-1])} at {_place(xs[-1], ticks)}"
         )
         if len(xs) > 2:
             text += f", between {number(lowest)} and {number(highest)}"
         parts.append(text)
     return f"{start}Curves of {y or 'y'} against {x or 'x'}: {'; '.join(parts)}."
+
+
+def _place(x: float, ticks: Mapping[float, str]) -> str:
+    return ticks.get(float(x)) or number(x)
 
 
 def bars(
