@@ -137,7 +137,7 @@ def predictions(
         axes = figure.subplots(len(rows), 2, squeeze=False, width_ratios=[1, 3.4])
         for pair, pixels, row, title in zip(axes, pictures, lists, names, strict=True):
             _picture(pair[0], pixels)
-            pair[0].set_title(title, fontsize=10)
+            pair[0].set_title(title, fontsize=10, loc="left")  # a long one has room
             _probabilities(pair[1], row, top)
         axes[-1][1].tick_params(labelbottom=True)
         axes[-1][1].set_xlabel("probability")
