@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as to_safetensors
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, ResNet
 from torchvision.transforms import v2
@@ -316,7 +316,8 @@ def save(model: Model, path: Path) -> str:
         "width": str(model.network.conv1.out_channels),
         "class_names": json.dumps(model.class_names),
     }
-    write_whole(path, lambda place: save_file(tensors, place, metadata=about))
+    content = _in_order(to_safetensors(tensors, metadata=about))
+    write_whole(path, lambda place: place.write_bytes(content))
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     card = {**model.card, "class_names": list(model.class_names), "sha256": digest}
     text = json.dumps(card, indent=2, ensure_ascii=False) + "\n"
@@ -324,6 +325,18 @@ def save(model: Model, path: Path) -> str:
         path.with_suffix(".json"), lambda place: place.write_text(text, "utf-8")
     )
     return digest
+
+
+def _in_order(content: bytes) -> bytes:
+    """Return a safetensors file with the keys of its header sorted.
+
+    The library writes them in an order that chance decides, so the same weights would
+    not give the same bytes.
+    """
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.dumps(json.loads(content[8:end]), sort_keys=True).encode()
+    header += b" " * (-len(header) % 8)  # tensors begin at a multiple of eight
+    return len(header).to_bytes(8, "little") + header + content[end:]
 
 
 def write_whole(path: Path, write: Any) -> None:

@@ -8,7 +8,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -118,7 +118,8 @@ def run_chapters(
         results.append(result)
         report(_line(result))
         _write(out / "records.json", json.dumps(_plain(results), indent=2) + "\n")
-        _write(out / "index.html", _index(results))
+        pages = {path.stem for path in out.glob("*.html")}
+        _write(out / "index.html", _index(results, pages))
     return results
 
 
@@ -135,8 +136,17 @@ def _make(out: Path) -> None:
 def _in_a_process(chapter: Path, out: Path, profile: str, seed: int) -> Result:
     # A process a chapter: its children's peak memory is then this chapter's alone.
     context = get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=context) as pool:
-        return pool.submit(execute, chapter, out, profile, seed).result()
+    for ending in (".ipynb", ".html"):  # of an earlier run: not to be taken for this
+        (out / chapter.name).with_suffix(ending).unlink(missing_ok=True)
+    try:
+        with ProcessPoolExecutor(1, mp_context=context) as pool:
+            return pool.submit(execute, chapter, out, profile, seed).result()
+    finally:
+        _unfinished(chapter, out).unlink(missing_ok=True)
+
+
+def _unfinished(chapter: Path, out: Path) -> Path:
+    return out / f".{chapter.name}"
 
 
 def execute(chapter: Path, out: Path, profile: str, seed: int) -> Result:
@@ -151,7 +161,7 @@ def execute(chapter: Path, out: Path, profile: str, seed: int) -> Result:
     import papermill
 
     began = time.perf_counter()
-    executed, error = out / f".{chapter.name}", ""
+    executed, error = _unfinished(chapter, out), ""
     parameters = {"PROFILE": profile, "SEED": seed}
     try:
         _check_parameters(chapter, parameters)
@@ -164,9 +174,12 @@ def execute(chapter: Path, out: Path, profile: str, seed: int) -> Result:
             progress_bar=sys.stderr.isatty(),
         )
     except papermill.PapermillExecutionError as failure:
-        error = f"cell {failure.cell_index + 1}: {failure.ename}: {_last(failure)}"
+        place = f"cell {failure.cell_index + 1}, In [{failure.exec_count}]"
+        error = f"{place}: {failure.ename}: {_last(failure.evalue)}"
     except CourseError as failure:
         error = str(failure)
+    except Exception as failure:  # a dead kernel, a file that is no notebook
+        error = f"{type(failure).__name__}: {_last(failure)}"
     seconds = time.perf_counter() - began
     records, claims = _keep(executed, out / chapter.name)
     return Result(
@@ -193,8 +206,8 @@ def _check_parameters(chapter: Path, parameters: dict[str, Any]) -> None:
         )
 
 
-def _last(failure: Any) -> str:
-    lines = [line for line in str(failure.evalue).splitlines() if line.strip()]
+def _last(message: object) -> str:
+    lines = [line for line in str(message).splitlines() if line.strip()]
     return lines[-1] if lines else ""
 
 
@@ -283,8 +296,8 @@ def _write(path: Path, text: str) -> None:
     os.replace(place, path)
 
 
-def _index(results: Sequence[Result]) -> str:
-    rows = "".join(_index_row(result) for result in results)
+def _index(results: Sequence[Result], pages: Collection[str]) -> str:
+    rows = "".join(_index_row(result, result.chapter in pages) for result in results)
     head = "".join(
         f'<th scope="col">{name}</th>'
         for name in ("chapter", "status", "seconds", "peak MB", "claims that hold")
@@ -300,14 +313,15 @@ def _index(results: Sequence[Result]) -> str:
     )
 
 
-def _index_row(result: Result) -> str:
+def _index_row(result: Result, has_page: bool) -> str:
     name = html.escape(result.chapter)
+    title = f'<a href="{name}.html">{name}</a>' if has_page else name
     held = [claim["holds"] for claim in result.claims]
     status = html.escape(f"{result.status} {result.error}".strip())
     memory = f"{result.peak_mb:.0f}" if result.peak_mb else "unknown"
     cells = (status, f"{result.seconds:.0f}", memory, f"{sum(held)} of {len(held)}")
     return (
-        f'<tr><th scope="row"><a href="{name}.html">{name}</a></th>'
+        f'<tr><th scope="row">{title}</th>'
         + "".join(f"<td>{cell}</td>" for cell in cells)
         + "</tr>"
     )
