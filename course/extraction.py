@@ -21,10 +21,8 @@ from torchvision.models.feature_extraction import (
 from course.data.tasks import Part
 from course.errors import CourseError, HeldOutError, unknown
 from course.frozen import evaluating, fingerprint
-from course.models import Model, as_batch, head_of, write_whole
+from course.models import BATCH, Model, as_batch, head_of, write_whole
 from course.training import device_of
-
-BATCH = 64  # larger ones fill a small machine's memory and are no faster
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 
 from course.data.tasks import Part, forbid_test
 from course.errors import CourseError, TrainingDiverged, unknown
-from course.models import Model
+from course.models import BATCH, Model
 
 Batch = tuple[Tensor, Tensor]
 Row = dict[str, float]
@@ -407,7 +407,9 @@ def _shifted(images: Tensor, generator: np.random.Generator) -> Tensor:
     return picked.permute(0, 3, 1, 2)
 
 
-def evaluate(model: Model, part: Part, device: str = "auto", batch: int = 64) -> Score:
+def evaluate(
+    model: Model, part: Part, device: str = "auto", batch: int = BATCH
+) -> Score:
     """Return accuracy and loss of a model on a part, in evaluation mode (chapter 01).
 
     Raises:
