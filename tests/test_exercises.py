@@ -12,11 +12,18 @@ from course.exercises import (
     feature_extraction,
     fine_tuning,
     first_prediction,
+    looking_inside,
     pretraining_tasks,
 )
 from course.exercises.base import Case, Exercise, difference, is_stub, quoted
 
-MODULES = (first_prediction, pretraining_tasks, feature_extraction, fine_tuning)
+MODULES = (
+    first_prediction,
+    pretraining_tasks,
+    feature_extraction,
+    fine_tuning,
+    looking_inside,
+)
 ALL = [exercise for module in MODULES for exercise in module.EXERCISES]
 MISTAKES = [(exercise, mistake) for exercise in ALL for mistake in exercise.mistakes]
 

@@ -20,10 +20,14 @@ IMAGES = torch.randint(
 ).byte()
 POINTS = np.random.default_rng(0).normal(size=(40, 2))
 AXIS = np.linspace(-1, 1, 11)
+HEAT = np.arange(6 * 16, dtype=np.float32).reshape(6, 4, 4)
+MASKS = IMAGES[:, 0] > 127
 
 FIGURES = {
     "grid": lambda: plots.image_grid(IMAGES, [f"shape {i}" for i in range(6)], 4),
     "plain": lambda: plots.plain(IMAGES[0], "one shape"),
+    "heatmaps": lambda: plots.heatmaps(IMAGES, HEAT, masks=MASKS),
+    "overlay": lambda: plots.overlay(IMAGES[0], HEAT[0]),
     "predictions": lambda: plots.predictions(
         IMAGES[:2], [[("ring", 0.75), ("star", 0.25)], [("leaf", 0.5)]], ["a", "b"]
     ),
@@ -54,6 +58,8 @@ FIGURES = {
 NUMBERS = {
     "grid": "6 pictures in 2 rows",
     "plain": "one shape",
+    "heatmaps": "hottest at the lower right, 0.",
+    "overlay": "hottest at the lower right",
     "predictions": "ring 0.75",
     "curves": "from 0.5 at 1 to 0.9 at 10",
     "bars": "layer2 0.8 (0.7 to 0.9)",

@@ -6,6 +6,7 @@ from course.exercises import (
     feature_extraction,
     fine_tuning,
     first_prediction,
+    looking_inside,
     pretraining_tasks,
 )
 from course.exercises.base import Case, Exercise, Mistake, Verdict
@@ -18,5 +19,6 @@ __all__ = [
     "feature_extraction",
     "fine_tuning",
     "first_prediction",
+    "looking_inside",
     "pretraining_tasks",
 ]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from course.plots.charts import bars, curves, dot_table
 from course.plots.figure import COLOURS, MARKERS, Figure, described
+from course.plots.heat import heatmaps, overlay
 from course.plots.images import (
     filters,
     image_grid,
@@ -26,9 +27,11 @@ __all__ = [
     "described",
     "dot_table",
     "filters",
+    "heatmaps",
     "image_grid",
     "loss_plane",
     "neighbours",
+    "overlay",
     "plain",
     "predictions",
     "scatter2d",

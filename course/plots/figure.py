@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import io
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
@@ -28,9 +29,10 @@ COLOURS = (
     "#E69F00",
     "#56B4E9",
     "#000000",
-    "#8A8A00",  # darker than their yellow, which fades on white
+    "#885544",  # not their yellow, which fades on white
 )
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+DRAWING = threading.RLock()
 WIDTH = 7.0  # inches, 700 pixels: the width of a notebook's output
 DPI = 100
 # JupyterLab knows the class, exported pages the style; GitHub drops both and shows the
@@ -130,24 +132,34 @@ def _give_alt(output: Any) -> None:
 def canvas(height: float, width: float = WIDTH) -> Iterator[Canvas]:
     """Give an empty figure in the course's style; size in inches.
 
-    It is never registered with pyplot, so there is nothing to close.
+    It is never registered with pyplot, so there is nothing to close. The style belongs
+    to the whole process: a thread that draws waits for the one before it.
     """
-    with matplotlib.rc_context(STYLE):
+    with DRAWING, matplotlib.rc_context(STYLE):
         figure = Canvas(figsize=(width, height), dpi=DPI, layout="constrained")
         FigureCanvasAgg(figure)
         yield figure
 
 
-def finish(figure: Canvas, alt: str) -> Figure:
+def finish(figure: Canvas, alt: str, graded: bool = False) -> Figure:
     """Draw a figure into a small PNG (256 colours) and add its description."""
     figure.canvas.draw()
     pixels = np.asarray(figure.canvas.buffer_rgba())[..., :3]
-    return Figure(to_png(Image.fromarray(np.ascontiguousarray(pixels))), alt)
+    image = Image.fromarray(np.ascontiguousarray(pixels))
+    return Figure(to_png(image, graded=graded), alt)
 
 
-def to_png(image: Image.Image, colours: int = 256) -> bytes:
-    """Return an image as optimised PNG bytes with a palette of at most `colours`."""
-    small = image.convert("RGB").quantize(colours, dither=Image.Dither.NONE)
+def to_png(image: Image.Image, colours: int = 256, graded: bool = False) -> bytes:
+    """Return an image as optimised PNG bytes with a palette of at most `colours`.
+
+    Args:
+        image: any picture.
+        colours: of the palette.
+        graded: many colours that run into one another, as in a heat map: a palette
+            spread over them all, which keeps a small patch of a colour of its own.
+    """
+    method = Image.Quantize.FASTOCTREE if graded else Image.Quantize.MEDIANCUT
+    small = image.convert("RGB").quantize(colours, method, dither=Image.Dither.NONE)
     file = io.BytesIO()
     small.save(file, "PNG", optimize=True)
     return file.getvalue()

@@ -57,7 +57,7 @@ def image_grid(
         )
     rows = -(-len(pictures) // columns)
     tile = min(WIDTH / columns, 1.8 if len(pictures) > 1 else 3)
-    shown = [_wrapped(title, tile) for title in titles]
+    shown = [wrapped(title, tile) for title in titles]
     room = max([TITLE_ROOM + 0.14 * t.count("\n") for t in shown], default=0.04)
     height = rows * (tile * _aspect(pictures) + room) + CAPTION_ROOM * bool(caption)
     with canvas(height, max(tile * columns, 2.5)) as figure:
@@ -88,7 +88,7 @@ def _fit(title: str, inches: float) -> str:
     return title if len(title) <= room else title[: room - 1] + "…"
 
 
-def _wrapped(title: str, inches: float) -> str:
+def wrapped(title: str, inches: float) -> str:
     """Break a title into two lines at most, each as wide as its tile."""
     lines = textwrap.wrap(title, max(int(inches * 13), 4)) or [""]
     return "\n".join([lines[0], _fit(" ".join(lines[1:]), inches)]).rstrip("\n")
@@ -273,13 +273,16 @@ def neighbours(
 
 
 def _mark(axis: Axes, right: bool, title: str, tile: float) -> None:
-    """Frame a neighbour: colour, line style and sign all say the same."""
+    """Frame a neighbour: colour, line style and sign all say the same.
+
+    The words stay dark: in the frame's colour they would be too faint to read.
+    """
     shade, sign, style = (RIGHT, "✓", "-") if right else (WRONG, "✗", "--")
     frame = Rectangle((0, 0), 1, 1, transform=axis.transAxes, fill=False, clip_on=False)
     frame.set(edgecolor=shade, linewidth=2.6, linestyle=style)
     axis.add_patch(frame)
     text = _fit(f"{sign} {title}".strip(), tile)
-    axis.set_title(text, fontsize=9, color=shade, pad=4)
+    axis.set_title(text, fontsize=9, pad=4)
 
 
 def _neighbours_alt(flags: np.ndarray, titles: Any, caption: str) -> str:

@@ -221,7 +221,6 @@ def _track(axis: Axes, index: int, name: str, track: np.ndarray) -> None:
             textcoords="offset points",
             ha="left" if side > 0 else "right",
             fontsize=9.5,
-            color=shade,
             fontweight="bold",
             bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.8},
         )
