@@ -20,6 +20,7 @@ from course.errors import CourseError, unknown
 RECORD_MIME = "application/vnd.course.record+json"
 CLAIM_MIME = "application/vnd.course.claim+json"
 PROFILES = ("smoke", "quick", "full")
+HOLDS, FAILS = "#00735c", "#b84700"  # at least 4.5 to 1 against white
 LEVEL = 0.9  # the lower end of a 90 % interval is the one-sided 95 % bound
 
 T = TypeVar("T")
@@ -206,15 +207,43 @@ def table(
         columns: which columns, in order; None for those of the first row.
         caption: one line above the table.
     """
+    _show(table_bundle(rows, columns, caption))
+
+
+def table_bundle(
+    rows: Sequence[Mapping[str, Any]],
+    columns: Sequence[str] | None = None,
+    caption: str = "",
+    *,
+    order: tuple[str, bool] | None = None,
+    right: bool = False,
+) -> dict[str, str]:
+    """Return a table as HTML and as plain text, by MIME type, for `table` and widgets.
+
+    Args:
+        rows: as `table` takes them.
+        columns: as `table` takes them.
+        caption: one line above the table.
+        order: the column by which the rows are sorted, and whether from the largest;
+            its heading says so.
+        right: put columns of numbers to the right, so that they can be compared.
+    """
     names = list(columns if columns is not None else rows[0] if rows else ())
-    cells = [[_cell(row.get(name, "")) for name in names] for row in rows]
-    head = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in names)
-    body = "".join(_row_html(line) for line in cells)
+    lines = [[cell(row.get(name, "")) for name in names] for row in rows]
+    aligned = {
+        place: "right"
+        for place, name in enumerate(names)
+        if right and any(as_number(row.get(name)) is not None for row in rows)
+    }
+    head = "".join(
+        _head_html(name, aligned.get(place), order) for place, name in enumerate(names)
+    )
+    body = "".join(_row_html(line, aligned) for line in lines)
     markup = (
         f"<table><caption>{html.escape(caption)}</caption>"
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
     )
-    _show({"text/html": markup, "text/plain": _plain(caption, [names, *cells])})
+    return {"text/html": markup, "text/plain": _plain(caption, [names, *lines])}
 
 
 def summary() -> None:
@@ -301,16 +330,18 @@ def _record_html(name: str, span: Interval, unit: str) -> str:
 def _claim_bundle(row: Mapping[str, Any], span: Interval) -> dict[str, Any]:
     mark, word = ("✓", "holds") if row["holds"] else ("✗", "does not hold")
     tail = f"{_worded(span)}, expected {row['bound']}"
-    colour = "#00735c" if row["holds"] else "#b84700"
+    # White on its own ground, which reads on light and dark pages alike.
+    style = f"color:#ffffff;background-color:{HOLDS if row['holds'] else FAILS}"
     markup = (
-        f'<div><b style="color:{colour}">{mark} {word}</b>: {html.escape(row["text"])} '
-        f"<small>({html.escape(tail)})</small></div>"
+        f'<div><b style="{style};padding:0 4px">{mark} {word}</b>: '
+        f"{html.escape(row['text'])} <small>({html.escape(tail)})</small></div>"
     )
     plain = f"{mark} {word}: {row['text']} ({tail})"
     return {CLAIM_MIME: dict(row), "text/plain": plain, "text/html": markup}
 
 
-def _cell(value: Any) -> str:
+def cell(value: Any) -> str:
+    """Word a value as `table` does: numbers rounded, several as mean and interval."""
     if isinstance(value, bool | np.bool_):
         return "yes" if value else "no"
     if isinstance(value, Interval):
@@ -320,11 +351,47 @@ def _cell(value: Any) -> str:
     return _number(value) if isinstance(value, float) else str(value)
 
 
-def _row_html(cells: Sequence[str]) -> str:
-    first, *rest = (html.escape(cell) for cell in cells)
+def as_number(value: Any) -> float | None:
+    """Return what a cell of a table counts as in an order: a number, a mean, or None.
+
+    Args:
+        value: a cell's value; a text such as ``"1,200"`` counts as its number.
+    """
+    if isinstance(value, bool | np.bool_):
+        return None
+    if isinstance(value, Interval):
+        return value.mean
+    if isinstance(value, list | tuple) and value and isinstance(value[0], float):
+        return interval(value).mean
+    try:
+        number = float(value.replace(",", "") if isinstance(value, str) else value)
+    except (TypeError, ValueError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _head_html(
+    name: str, aligned: str | None, order: tuple[str, bool] | None = None
+) -> str:
+    style = f' style="text-align:{aligned}"' if aligned else ""
+    if order is None or order[0] != name:
+        return f'<th scope="col"{style}>{html.escape(name)}</th>'
+    word, sign = ("descending", "▼") if order[1] else ("ascending", "▲")
     return (
-        f'<tr><th scope="row" style="text-align:left">{first}</th>'
-        + "".join(f'<td style="text-align:left">{cell}</td>' for cell in rest)
+        f'<th scope="col" aria-sort="{word}"{style}>{html.escape(name)} '
+        f'<span aria-hidden="true">{sign}</span></th>'
+    )
+
+
+def _row_html(cells: Sequence[str], aligned: Mapping[int, str]) -> str:
+    first, *rest = (html.escape(text) for text in cells)
+    start = aligned.get(0, "left")
+    return (
+        f'<tr><th scope="row" style="text-align:{start}">{first}</th>'
+        + "".join(
+            f'<td style="text-align:{aligned.get(place, "left")}">{text}</td>'
+            for place, text in enumerate(rest, start=1)
+        )
         + "</tr>"
     )
 

@@ -19,6 +19,17 @@ from typing import Any
 
 from course.errors import CourseError, unknown
 
+# Where nbconvert's own page is too faint to read: at least 4.5 to 1 on its grey, and
+# links that are told by more than their colour.
+READABLE = """<style>
+.jp-InputPrompt, .jp-OutputPrompt { opacity: 1 !important; }
+.highlight .ow { color: #7a00cc !important; }
+.highlight .m, .highlight .mi, .highlight .mf { color: #006600 !important; }
+.highlight .c, .highlight .c1 { color: #2b6060 !important; }
+.jp-RenderedMarkdown :is(p, li) a:not(.anchor-link) {
+  text-decoration: underline !important;
+}
+</style></head>"""
 PACKAGES = ("torch", "torchvision", "numpy", "scikit-learn", "captum", "ipywidgets")
 
 
@@ -234,15 +245,23 @@ def page_of(notebook: Any, title: str) -> str:
 
     Args:
         notebook: as nbformat reads it.
-        title: of the page.
+        title: of the page, where the notebook opens with no heading.
     """
     from nbconvert import HTMLExporter
 
     from course import plots
 
     exporter = HTMLExporter(require_js_url="", jquery_url="")
-    resources = {"metadata": {"name": title}}
-    return exporter.from_notebook_node(plots.described(notebook), resources)[0]
+    resources = {"metadata": {"name": _heading(notebook) or title}}
+    page = exporter.from_notebook_node(plots.described(notebook), resources)[0]
+    return page.replace("</head>", READABLE, 1)
+
+
+def _heading(notebook: Any) -> str:
+    """Return the notebook's title: its first line, where that is a heading."""
+    first = notebook["cells"][0]["source"] if notebook["cells"] else ""
+    line = first.strip().partition("\n")[0]
+    return line.removeprefix("# ").strip() if line.startswith("# ") else ""
 
 
 def _peak_mb() -> float | None:

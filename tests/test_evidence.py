@@ -126,3 +126,21 @@ def test_a_profile_picks_its_size_and_is_checked():
         evidence.begin("quik")
     with pytest.raises(CourseError, match="whole number"):
         evidence.begin("quick", seed=-1)
+
+
+def brightness(colour):
+    """The relative luminance of a hexadecimal colour, as WCAG 2 defines it."""
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [
+        p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts
+    ]
+    return sum(w * p for w, p in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+@pytest.mark.parametrize(("bound", "ground"), [(0.5, "HOLDS"), (2.0, "FAILS")])
+def test_a_claims_mark_can_be_read_on_light_and_dark_pages(shown, bound, ground):
+    evidence.begin("smoke")
+    evidence.claim("is read", 1.0, at_least=bound)
+    colour = getattr(evidence, ground)
+    assert f"color:#ffffff;background-color:{colour}" in shown[-1]["text/html"]
+    assert (1 + 0.05) / (brightness(colour) + 0.05) >= 4.5

@@ -1,16 +1,32 @@
 """Widgets, driven without a browser: every control through its whole range."""
 
+import ast
 import base64
+import datetime
+import importlib
+import io
+import json
 import logging
+import pkgutil
+import re
 import threading
+from pathlib import Path
 
 import ipywidgets
 import numpy as np
 import pytest
+from PIL import Image
 
 from course import plots, widgets
 from course.errors import CourseError
-from course.widgets.base import Explorer, Picture
+from course.exercises import first_prediction
+from course.widgets.accessibility import Accessibility
+from course.widgets.base import CONTROL, Explorer, Panel, Picture, guarded
+
+ROOT = Path(__file__).parents[1]
+CHAPTERS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+NARROW = 320  # pixels
+GUARDED = ("draw_state",)  # made by `guarded` beforehand
 
 
 def picture(*values):
@@ -42,19 +58,76 @@ def train(after_step, stop):
     return "trained"
 
 
+def try_out(settings, after_step, stop):
+    train(after_step, stop)
+    return {"accuracy": settings["labels"] / 10}
+
+
+def png(*values):
+    """The bytes of a small picture file."""
+    file = io.BytesIO()
+    Image.fromarray(np.moveaxis(picture(*values), 0, 2)).save(file, "PNG")
+    return file.getvalue()
+
+
+def uploaded(name, content):
+    """What the browser hands over, as ipywidgets stores it."""
+    file = {"name": name, "type": "image/png", "size": len(content)}
+    moment = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+    return {**file, "content": memoryview(content), "last_modified": moment}
+
+
+def classifier(classify=lambda image: figure(np.asarray(image).tobytes())):
+    return widgets.ImageClassifier(classify, {"ring": picture(1), "star": picture(2)})
+
+
+def layers_with_maps(draw=figure):
+    """A layer slider whose pictures are drawn while it is moved."""
+    pictures = {
+        name: lambda strength, choice, name=name: draw(name, strength, choice)
+        for name in ("layer1", "layer2")
+    }
+    notes = {"layer1": "Edges.", "layer2": lambda strength, choice: f"Parts: {choice}."}
+    return widgets.LayerSlider(pictures, notes=notes, choices=["ring", "star"])
+
+
 EXAMPLES = {
     "CorpusExplorer": corpus,
+    "ExercisePanel": lambda: widgets.ExercisePanel(first_prediction),
     "FeatureMap": lambda: widgets.FeatureMap(figure, ["ring", "star", "ring"]),
     "FiltersForming": lambda: widgets.FiltersForming({0: figure(0), 50: figure(1)}),
-    "LayerSlider": lambda: widgets.LayerSlider(
-        {"layer1": figure(1), "layer2": figure(2)}, {"layer1": 0.4, "layer2": 0.9}
-    ),
+    "ImageClassifier": classifier,
+    "LayerSlider": lambda: layers_with_maps(),
     "LearningRateDial": lambda: widgets.LearningRateDial(
         {1e-2: figure(1), 1e-3: figure(2)}, {1e-2: "Too high.", 1e-3: "Good."}
     ),
     "LossMonitor": lambda: widgets.LossMonitor(train),
     "Poll": lambda: widgets.Poll("Which is best?", ["probe", "scratch"]),
+    "ResultsTable": lambda: widgets.ResultsTable(
+        [{"run": 1, "accuracy": 0.4}, {"run": 2, "accuracy": 0.9}], "Two runs"
+    ),
+    "StrategyLab": lambda: widgets.StrategyLab(
+        try_out, ["stem", "layer1"], rates=(1e-3, 1e-2), labels=(1, 5)
+    ),
 }
+
+
+def a_path(folder, number):
+    path = folder / f"{number}.png"
+    path.write_bytes(png("path", number))
+    return str(path)
+
+
+# What a reader may write in the text box of a widget, twice something else.
+TEXTS = {
+    "ImageClassifier": a_path,
+    "ResultsTable": lambda folder, n: f"accuracy > {0.5 - 0.2 * n:.1f}",
+    "StrategyLab": lambda folder, n: f"run > {9 - n}",
+}
+
+
+def texts_for(name, folder):
+    return [TEXTS[name](folder, n) for n in range(2)] if name in TEXTS else []
 
 
 def walk(widget):
@@ -70,15 +143,46 @@ def controls(widget):
     return [w for w in active if not isinstance(w, passive)]
 
 
-def every_value(control):
+def every_value(control, texts=()):
     """The whole range of a control, ending where it began."""
+    if isinstance(control, ipywidgets.FileUpload):
+        return [(uploaded(f"{n}.png", png("upload", n)),) for n in range(2)]
+    if isinstance(control, ipywidgets.Text):
+        return texts
+    if isinstance(control, ipywidgets.Checkbox | ipywidgets.ToggleButton):
+        return [not control.value, control.value]
     if hasattr(control, "options"):
         values = control._options_values
     elif isinstance(control, ipywidgets.FloatSlider):
         values = np.linspace(control.min, control.max, 5).tolist()
     else:
         values = range(control.min, control.max + 1)
-    return [v for v in values if v != control.value]
+    first = [] if control.value is None else [control.value]
+    return [v for v in values if v != control.value] + first
+
+
+def drive(control, texts=()):
+    """Move a control through its range as the browser does, a step at a time."""
+    for value in every_value(control, texts):
+        control.value = value
+        yield value
+
+
+# What must be so that a button has something to do.
+PREPARED = {"ImageClassifier": lambda widget: setattr(widget.example, "value", "ring")}
+
+
+def press(widget, button):
+    """Press a button until there is no more to it; say how often it did something."""
+    for times in range(10):
+        before = looks(widget)
+        button.click()
+        getattr(widget, "wait", lambda seconds: True)(30)
+        if looks(widget) == before:
+            return times
+        if button.disabled:
+            return times + 1
+    return 10
 
 
 def looks(widget):
@@ -96,23 +200,85 @@ def test_every_widget_of_the_package_is_tried_here():
     assert set(EXAMPLES) == set(widgets.__all__)
 
 
+def test_every_panel_that_a_module_defines_is_offered():
+    for module in pkgutil.iter_modules(widgets.__path__, "course.widgets."):
+        for name, value in vars(importlib.import_module(module.name)).items():
+            here = getattr(value, "__module__", "") == module.name
+            if here and isinstance(value, type) and issubclass(value, Panel):
+                # What others are made of need not be offered itself.
+                assert name in widgets.__all__ or value.__subclasses__()
+
+
 @pytest.mark.parametrize("name", widgets.__all__)
-def test_every_control_changes_what_is_seen(name, capfd):
+def test_every_control_changes_what_is_seen(name, capfd, tmp_path):
     widget = EXAMPLES[name]()
-    moved = 0
+    moved = set()
+    for control in controls(widget):
+        if isinstance(control, ipywidgets.Button):
+            PREPARED.get(name, lambda widget: None)(widget)
+            if press(widget, control):
+                moved.add(control)
+            continue
+        before = looks(widget)
+        for value in drive(control, texts_for(name, tmp_path)):
+            assert looks(widget) != before, (control.description, value)
+            before = looks(widget)
+            moved.add(control)
+    assert moved == set(controls(widget)) and moved
+    assert not failures(widget) and capfd.readouterr().err == ""
+
+
+EXPLORERS = [n for n in widgets.__all__ if issubclass(getattr(widgets, n), Explorer)]
+
+
+@pytest.mark.parametrize("name", EXPLORERS)
+def test_coming_back_to_a_state_brings_its_picture_back(name):
+    widget = EXAMPLES[name]()
     for control in controls(widget):
         before = looks(widget)
+        for _ in drive(control):
+            pass
+        assert looks(widget) == before, control.description
+
+
+@pytest.mark.parametrize("name", widgets.__all__)
+def test_a_second_widget_does_not_disturb_the_first(name, tmp_path):
+    first, second = EXAMPLES[name](), EXAMPLES[name]()
+    before = looks(first)
+    for control in controls(second):
         if isinstance(control, ipywidgets.Button):
-            control.click()
-            assert looks(widget) != before
-            moved += 1
-            continue
-        for value in every_value(control):
-            control.value = value
-            assert looks(widget) != before, (control.description, value)
-            before, moved = looks(widget), moved + 1
-    assert moved and not failures(widget)
-    assert capfd.readouterr().err == ""
+            press(second, control)
+        else:
+            for _ in drive(control, texts_for(name, tmp_path)):
+                pass
+    assert looks(first) == before
+
+
+@pytest.mark.parametrize("name", widgets.__all__)
+def test_nothing_is_wider_than_a_narrow_page(name):
+    for part in walk(EXAMPLES[name]()):
+        for size in (part.layout.width, part.layout.min_width):
+            pixels = re.fullmatch(r"(\d+)px", size or "")
+            assert not pixels or int(pixels[1]) <= NARROW, type(part).__name__
+    basis = int(re.search(r"(\d+)px", CONTROL["flex"])[1])
+    assert basis <= NARROW - 40  # a cell's own margins
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "course/widgets").glob("*.py")))
+def test_a_widget_leaves_its_colours_to_the_theme(path):
+    # A colour of one's own would vanish on a light or on a dark page.
+    nodes = ast.walk(ast.parse(path.read_text("utf-8")))
+    values = [n.value for n in nodes if isinstance(n, ast.Constant)]
+    text = "\n".join(value for value in values if isinstance(value, str))
+    own = r"(?:color|background)\s*:\s*(?:#|rgb|hsl|white|black|red|green|blue|gr[ae]y)"
+    assert not re.findall(own, text)
+
+
+@pytest.mark.parametrize("name", widgets.__all__)
+def test_each_panel_brings_what_completes_its_names_in_a_browser(name):
+    parts = list(walk(EXAMPLES[name]()))
+    assert [part for part in parts if isinstance(part, Accessibility)]
+    assert "course-panel" in parts[0]._dom_classes
 
 
 @pytest.mark.parametrize("name", widgets.__all__)
@@ -124,11 +290,15 @@ def test_every_control_has_a_label_and_a_tooltip(name):
 @pytest.mark.parametrize("name", widgets.__all__)
 def test_a_page_without_a_kernel_shows_what_the_widget_shows(name):
     widget = EXAMPLES[name]()
-    if isinstance(widget, widgets.LossMonitor):
+    if isinstance(widget, widgets.LossMonitor | widgets.StrategyLab):
         widget.run()
     bundle = widget._repr_mimebundle_()
-    if isinstance(widget, widgets.Poll):
-        assert "- probe" in bundle["text/markdown"]
+    if isinstance(widget, widgets.ResultsTable):
+        assert bundle["text/html"] in widget.page.value
+        assert "Two runs" in bundle["text/plain"]
+        return
+    if isinstance(widget, widgets.Poll | widgets.ExercisePanel):
+        assert "\n- " in bundle["text/markdown"] and "\n- " in bundle["text/plain"]
         return
     data, metadata = bundle
     assert "application/vnd.jupyter.widget-view+json" in data
@@ -160,6 +330,110 @@ def test_an_error_is_a_sentence_in_the_widget_and_whole_in_the_log(caplog):
     assert not failures(widget)
 
 
+def test_the_same_error_once_more_does_not_look_like_nothing():
+    shown = Picture()
+    error, other = CourseError("No such file."), CourseError("Another one.")
+    seen = []
+    for problem in (error, error, other, error):
+        guarded(shown, lambda problem=problem: fail(problem))()
+        seen.append(shown.words.value)
+    assert len(set(seen[:3])) == 3 and seen[3] == seen[0]
+
+
+def fail(problem):
+    raise problem
+
+
+def test_every_callback_of_a_widget_is_guarded():
+    loose, seen = [], 0
+    for path in sorted((ROOT / "course/widgets").glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            called = getattr(getattr(node, "func", None), "attr", "")
+            if called in ("observe", "on_click", "on_msg", "on_trait_change"):
+                seen += 1
+                text = ast.unparse(node.args[0])
+                if not text.startswith("guarded(") and text not in GUARDED:
+                    loose.append(f"{path.name}: {text}")
+    assert seen >= 5 and not loose
+
+
+def rebound(cells):
+    """Names that the cells bind at their top level, imports aside."""
+    names = set()
+    for tree in cells:
+        for node in top_level(tree):
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                names.add(node.id)
+            elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+                names.add(node.name)
+    return names
+
+
+def top_level(node):
+    """Every node that runs in the notebook's own namespace."""
+    inner = (ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+    for child in ast.iter_child_nodes(node):
+        yield child
+        if not isinstance(child, (*inner, ast.FunctionDef, ast.ClassDef)):
+            yield from top_level(child)
+
+
+def read_by(node, functions, seen=()):
+    """Global names that a function reads when it is called, through others too."""
+    own = {a.arg for a in ast.walk(node) if isinstance(a, ast.arg)}
+    names = {n.id for n in ast.walk(node) if isinstance(n, ast.Name)} - own
+    if isinstance(node, ast.FunctionDef):
+        names -= rebound([node])
+    for name in names & set(functions) - set(seen):
+        names |= read_by(functions[name], functions, (*seen, name))
+    return names
+
+
+def drawn_with(call, functions):
+    """Global names that the functions handed to a widget read when it is moved."""
+    names = set()
+    for argument in [*call.args, *[keyword.value for keyword in call.keywords]]:
+        for node in ast.walk(argument):
+            if isinstance(node, ast.Lambda):
+                names |= read_by(node, functions)
+            elif isinstance(node, ast.Name) and node.id in functions:
+                names |= {node.id} | read_by(functions[node.id], functions)
+    return names
+
+
+def trees(path):
+    cells = json.loads(path.read_text("utf-8"))["cells"]
+    code = ["".join(c["source"]) for c in cells if c["cell_type"] == "code"]
+    return [ast.parse(text) for text in code]
+
+
+def calls_of_widgets(tree):
+    for node in ast.walk(tree):
+        function = getattr(node, "func", None)
+        if getattr(getattr(function, "value", None), "id", "") == "widgets":
+            yield node
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+def test_later_cells_do_not_change_what_a_widget_draws_with(path):
+    cells, functions = trees(path), {}
+    for place, tree in enumerate(cells):
+        functions |= {n.name: n for n in tree.body if isinstance(n, ast.FunctionDef)}
+        for call in calls_of_widgets(tree):
+            spoiled = drawn_with(call, functions) & rebound(cells[place + 1 :])
+            assert not spoiled, f"{ast.unparse(call.func)} reads {spoiled}"
+
+
+def test_every_widget_of_the_package_is_used_in_a_chapter():
+    used = {
+        call.func.attr
+        for path in CHAPTERS
+        for tree in trees(path)
+        for call in calls_of_widgets(tree)
+    }
+    assert used >= set(widgets.__all__)
+
+
 def test_the_drawing_gets_the_state_and_is_asked_once_for_each():
     asked = []
     slider = ipywidgets.IntSlider(value=1, min=0, max=2, description="n")
@@ -186,10 +460,57 @@ def test_the_corpus_explorer_starts_where_it_is_told_and_names_unknown_factors()
 
 
 def test_the_layer_slider_says_the_accuracy_and_which_layer_is_best():
-    widget = EXAMPLES["LayerSlider"]()
+    widget = widgets.LayerSlider(
+        {"layer1": figure(1), "layer2": figure(2)}, {"layer1": 0.4, "layer2": 0.9}
+    )
+    assert set(widget.controls) == {"value"} and widget.picture.alt == figure(1).alt
     assert "layer1: probe accuracy 0.40" in widget.picture.words.value
     widget.controls["value"].value = "layer2"
     assert "0.90" in widget.picture.words.value and "best" in widget.picture.words.value
+
+
+def test_a_layer_slider_over_maps_asks_for_strength_and_choice_once_each():
+    asked = []
+    widget = layers_with_maps(lambda *state: asked.append(state) or figure(*state))
+    widget.controls["strength"].value = 0.8
+    widget.controls["choice"].value = "star"
+    widget.controls["value"].value = "layer2"
+    widget.controls["value"].value = "layer1"
+    assert asked == [
+        ("layer1", 0.5, "ring"),
+        ("layer1", 0.8, "ring"),
+        ("layer1", 0.8, "star"),
+        ("layer2", 0.8, "star"),
+    ]
+    assert widget.picture.alt == figure("layer1", 0.8, "star").alt
+
+
+def test_the_sentence_below_a_map_may_depend_on_the_choice():
+    widget = layers_with_maps()
+    assert "Edges." in widget.picture.words.value
+    widget.controls["value"].value = "layer2"
+    widget.controls["choice"].value = "star"
+    assert "Parts: star." in widget.picture.words.value
+
+
+def test_a_layer_slider_without_choices_has_an_overlay_and_no_menu():
+    widget = widgets.LayerSlider({"layer1": figure, "layer2": figure}, strength=0.25)
+    assert set(widget.controls) == {"value", "strength"}
+    assert widget.picture.alt == figure(0.25).alt
+
+
+@pytest.mark.parametrize(
+    ("pictures", "options", "message"),
+    [
+        ({"layer1": figure(1)}, {"choices": ["ring"]}, "leave no choice"),
+        ({"layer1": figure(1)}, {"start": "layer2"}, "Did you mean 'layer1'"),
+        ({"layer1": figure(1), "layer2": figure}, {}, "drawn or finished"),
+        ({}, {}, "no picture"),
+    ],
+)
+def test_a_layer_slider_says_what_it_cannot_do(pictures, options, message):
+    with pytest.raises(CourseError, match=message):
+        widgets.LayerSlider(pictures, {"layer1": 0.4}, **options)
 
 
 def test_the_dial_turns_from_low_to_high():

@@ -10,6 +10,7 @@ import inspect
 import io
 import textwrap
 import warnings
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -102,9 +103,25 @@ class Exercise:
             chapter goes on either way.
         """
         verdict = self.judge(answer)
+        _record(self, verdict)
         text, page = _as_text(self, verdict), _as_page(self, verdict)
         display({"text/html": page, "text/plain": text}, raw=True)
         return answer if verdict.status == "passed" else self.reference
+
+    @property
+    def verdict(self) -> Verdict:
+        """What the last check in this kernel said; "not started" before the first."""
+        return _verdicts.get(self, NOT_STARTED)
+
+    @property
+    def about(self) -> str:
+        """How hard it is, how long it takes and what it is good for."""
+        return f"{self.difficulty} · {self.minutes} minutes · trains {self.trains}"
+
+    @property
+    def source(self) -> str:
+        """The reference answer as it is written."""
+        return textwrap.dedent(inspect.getsource(self.reference))
 
     def judge(self, answer: Callable[..., Any]) -> Verdict:
         """Try an answer on every case; nothing that it does gets out of here."""
@@ -164,6 +181,29 @@ class Exercise:
                 if not difference(found, wrong):
                     return f" {mistake.cause}"
         return ""
+
+
+_verdicts: dict[Exercise, Verdict] = {}
+# Weak, so that a panel that was replaced is not kept for the sake of being told.
+_listeners: list[weakref.WeakMethod[Callable[[], None]]] = []
+
+
+def on_check(listener: Callable[[], None]) -> None:
+    """Call a method after each check, for as long as its object lives.
+
+    Args:
+        listener: a bound method; what it raises it has to deal with itself.
+    """
+    _listeners.append(weakref.WeakMethod(listener))
+
+
+def _record(exercise: Exercise, verdict: Verdict) -> None:
+    _verdicts[exercise] = verdict
+    _listeners[:] = [reference for reference in _listeners if reference() is not None]
+    for reference in list(_listeners):
+        listener = reference()
+        if listener is not None:
+            listener()
 
 
 def is_stub(answer: Any) -> bool:
@@ -339,15 +379,12 @@ def _as_text(exercise: Exercise, verdict: Verdict) -> str:
 
 def _as_page(exercise: Exercise, verdict: Verdict) -> str:
     sign, status = SIGNS[verdict.status], verdict.status
-    about = (
-        f"{exercise.title} · {exercise.difficulty} · {exercise.minutes} minutes · "
-        f"trains {exercise.trains}"
-    )
+    about = f"{exercise.title} · {exercise.about}"
     folds = [
         _folded(f"Hint {place}", f"<p>{html.escape(hint)}</p>")
         for place, hint in enumerate(exercise.hints, start=1)
     ]
-    source = html.escape(textwrap.dedent(inspect.getsource(exercise.reference)))
+    source = html.escape(exercise.source)
     folds.append(_folded("Reference answer", f"<pre><code>{source}</code></pre>"))
     return (
         f'<div role="status"><p><b>{sign} {html.escape(status.capitalize())}</b> '

@@ -7,19 +7,27 @@ be driven without a browser, and leaves a still picture for a page without a ker
 from __future__ import annotations
 
 from course.widgets.corpus import CorpusExplorer
+from course.widgets.exercise_panel import ExercisePanel
 from course.widgets.feature_map import FeatureMap
 from course.widgets.filters_forming import FiltersForming
+from course.widgets.image_classifier import ImageClassifier
 from course.widgets.layer_slider import LayerSlider
 from course.widgets.learning_rate import LearningRateDial
 from course.widgets.monitor import LossMonitor
 from course.widgets.poll import Poll
+from course.widgets.results_table import ResultsTable
+from course.widgets.strategy_lab import StrategyLab
 
 __all__ = [
     "CorpusExplorer",
+    "ExercisePanel",
     "FeatureMap",
     "FiltersForming",
+    "ImageClassifier",
     "LayerSlider",
     "LearningRateDial",
     "LossMonitor",
     "Poll",
+    "ResultsTable",
+    "StrategyLab",
 ]

@@ -6,13 +6,14 @@ import base64
 import html
 import logging
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import ipywidgets
 from traitlets import Unicode
 
 from course import plots
 from course.errors import CourseError
+from course.widgets.accessibility import Accessibility
 
 log = logging.getLogger("course.widgets")
 
@@ -26,12 +27,46 @@ LABEL = {"description_width": "7em"}
 class DescribedImage(ipywidgets.Image):
     """PNG bytes with an accessible name.
 
-    ipywidgets gives its `<img>` no alt. Its `tooltip` becomes the title, which a screen
-    reader reads where there is no alt, but only for widgets whose description is empty;
-    an image has none at all, so this one brings it.
+    ipywidgets gives its `<img>` no alt. Its `tooltip` becomes the title, but only for
+    widgets whose description is empty; an image has none at all, so this one brings
+    it. `Accessibility` makes the title an alt.
     """
 
     description = Unicode("").tag(sync=True)
+
+
+class Words(ipywidgets.HTML):
+    """A line or a page of text below a picture, which screen readers announce."""
+
+    def __init__(self) -> None:
+        super().__init__(layout=ipywidgets.Layout(width="auto", max_width="100%"))
+        self.add_class("course-words")
+        self._problem, self._times = "", 0
+
+    def show(self, markup: str, role: str = "status") -> None:
+        """Replace the text by HTML whose parts have been escaped."""
+        self._problem, self._times = "", 0
+        self.value = f'<div role="{role}" style="line-height:1.4">{markup}</div>'
+
+    def clear(self) -> None:
+        """Say nothing."""
+        self._problem, self._times, self.value = "", 0, ""
+
+    def say(self, text: str, role: str = "status") -> None:
+        """Replace the text by a sentence."""
+        self.show(f'<p style="line-height:1.4">{html.escape(text)}</p>', role)
+
+    def fail(self, error: BaseException) -> None:
+        """Show an error in one sentence and log it in full.
+
+        The same error once more is counted: what stays as it was would look as if
+        nothing had happened.
+        """
+        log.error("A widget could not do what it was asked.", exc_info=error)
+        problem = sentence_of(error)
+        times = self._times + 1 if problem == self._problem else 1
+        self.say(f"{problem} (Tried {times} times.)" if times > 1 else problem, "alert")
+        self._problem, self._times = problem, times
 
 
 class Picture(ipywidgets.VBox):
@@ -42,11 +77,13 @@ class Picture(ipywidgets.VBox):
     """
 
     def __init__(self) -> None:
-        width = ipywidgets.Layout(max_width="100%", height="auto", width="auto")
-        self.image = DescribedImage(format="png", layout=width)
-        self.words = ipywidgets.HTML()
+        # At its own size: stretched, a small picture would push its words off the page.
+        size = {"max_width": "100%", "height": "auto", "width": "auto"}
+        layout = ipywidgets.Layout(align_self="flex-start", **size)
+        self.image = DescribedImage(format="png", layout=layout)
+        self.words = Words()
         self.figure: plots.Figure | None = None
-        super().__init__([self.image, self.words])
+        super().__init__([self.image, self.words, Accessibility()])
 
     @property
     def alt(self) -> str:
@@ -61,14 +98,36 @@ class Picture(ipywidgets.VBox):
         self.say(figure.alt if note is None else note)
 
     def say(self, text: str, role: str = "status") -> None:
-        """Replace the line below the picture, which screen readers announce."""
-        safe = html.escape(text)
-        self.words.value = f'<p role="{role}" style="line-height:1.4">{safe}</p>'
+        """Replace the line below the picture."""
+        self.words.say(text, role)
 
     def fail(self, error: BaseException) -> None:
         """Show an error in one sentence and log it in full."""
-        log.error("A widget could not draw its picture.", exc_info=error)
-        self.say(sentence_of(error), "alert")
+        self.words.fail(error)
+
+
+class Surface(Protocol):
+    """Whatever can show an error: a `Picture` or `Words`."""
+
+    def fail(self, error: BaseException) -> None:
+        """Show an error in one sentence and log it in full."""
+
+
+def guarded(surface: Surface, callback: Callable[..., Any]) -> Callable[..., None]:
+    """Return a callback whose errors show in the widget and not in a hidden log.
+
+    Args:
+        surface: where an error is shown.
+        callback: what a control calls.
+    """
+
+    def safe(*arguments: Any) -> None:
+        try:
+            callback(*arguments)
+        except Exception as error:  # whatever it is, the reader must see it
+            surface.fail(error)
+
+    return safe
 
 
 def sentence_of(error: BaseException) -> str:
@@ -92,6 +151,8 @@ class Panel(ipywidgets.VBox):
         self.title = title
         layout = ipywidgets.Layout(width="100%", max_width="760px")
         super().__init__(list(children), layout=layout)
+        self.add_class("course-panel")
+        self.add_class(f"course-{type(self).__name__}")  # how a page can find it
 
     def still(self) -> plots.Figure | None:
         """Return the picture that stays when there is no kernel."""
@@ -131,8 +192,9 @@ class Explorer(Panel):
         self._cache: dict[Hashable, plots.Figure] = {}
         row = ipywidgets.Box(list(controls.values()), layout=ipywidgets.Layout(**ROW))
         super().__init__([row, self.picture], title)
+        draw_state = guarded(self.picture, lambda _: self._draw_state())
         for control in self.controls.values():
-            control.observe(self._changed, names="value")
+            control.observe(draw_state, names="value")
         self.refresh()
 
     @property
@@ -144,19 +206,14 @@ class Explorer(Panel):
         """Return the picture of the present state."""
         return self.picture.figure
 
-    def _changed(self, _: Any) -> None:
-        self.refresh()
-
     def refresh(self) -> None:
         """Draw the picture of the present state, or say why that failed."""
+        guarded(self.picture, self._draw_state)()
+
+    def _draw_state(self) -> None:
         state = self.state
-        try:
-            figure = self._figure(state)
-            note = self._describe(**state) if self._describe else None
-        except Exception as error:  # whatever it is, the reader must see it
-            self.picture.fail(error)
-        else:
-            self.picture.show(figure, note)
+        figure = self._figure(state)
+        self.picture.show(figure, self._describe(**state) if self._describe else None)
 
     def _figure(self, state: dict[str, Any]) -> plots.Figure:
         key = tuple(state.items())
@@ -185,6 +242,12 @@ def control(kind: type[ipywidgets.Widget], label: str, **options: Any) -> Any:
     """Make a labelled control that a keyboard reaches and a narrow page wraps."""
     layout = ipywidgets.Layout(**CONTROL)
     return kind(description=label, layout=layout, style=LABEL, **options)
+
+
+def button(label: str, tooltip: str) -> ipywidgets.Button:
+    """Make a button as wide as its label."""
+    layout = ipywidgets.Layout(width="auto", max_width="100%")
+    return ipywidgets.Button(description=label, tooltip=tooltip, layout=layout)
 
 
 class PictureSlider(Explorer):

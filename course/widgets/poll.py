@@ -10,7 +10,8 @@ from typing import Any
 import ipywidgets
 
 from course.errors import CourseError, unknown
-from course.widgets.base import Panel
+from course.widgets.accessibility import Accessibility
+from course.widgets.base import Panel, Words, button, guarded
 
 
 @dataclass(frozen=True)
@@ -43,16 +44,16 @@ class Poll(Panel):
             tooltip=question,
             layout=ipywidgets.Layout(width="100%", max_width="100%"),
         )
-        self.button = ipywidgets.Button(
-            description="Lock in my prediction",
-            tooltip="Keep this answer until the experiment has been run",
-            layout=ipywidgets.Layout(width="auto", align_self="flex-start"),
+        self.button = button(
+            "Lock in my prediction",
+            "Keep this answer until the experiment has been run",
         )
-        self.message = ipywidgets.HTML()
-        self.button.on_click(lambda _: self.lock())
-        self.choices.observe(self._chosen, names="value")
+        self.button.layout.align_self = "flex-start"
+        self.message = Words()
+        self.button.on_click(guarded(self.message, lambda _: self.lock()))
+        self.choices.observe(guarded(self.message, self._chosen), names="value")
         heading = ipywidgets.HTML(f"<b>{html.escape(question)}</b>")
-        children = [heading, self.choices, self.button, self.message]
+        children = [heading, self.choices, self.button, self.message, Accessibility()]
         super().__init__(children, question)
         self._say("Choose one, then lock it in.")
 
@@ -103,7 +104,7 @@ class Poll(Panel):
             self._say(f"Chosen: {change['new']}. Lock it in, or change your mind.")
 
     def _say(self, text: str) -> None:
-        self.message.value = f'<p role="status">{html.escape(text)}</p>'
+        self.message.say(text)
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         data = super()._repr_mimebundle_(**kwargs)
