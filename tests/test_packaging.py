@@ -1,6 +1,7 @@
 """One list of dependencies in three files, and files that a fresh clone needs."""
 
 import re
+import shutil
 import subprocess
 import tomllib
 from pathlib import Path
@@ -143,3 +144,68 @@ def test_ci_calls_make_test_and_stops_at_the_first_error():
     assert "set -euo pipefail" in text
     assert text.rstrip().endswith("make test")
     assert (ROOT / ".ci" / "run").stat().st_mode & 0o111
+
+
+def _command(folder, name, script):
+    file = folder / name
+    file.write_text(f"#!/bin/sh\n{script}\n")
+    file.chmod(0o755)
+
+
+@pytest.fixture
+def bare(tmp_path):
+    """Run .ci/run where only what a test puts there can be called."""
+    (tmp_path / ".ci").mkdir()
+    script = tmp_path / ".ci" / "run"
+    script.write_bytes((ROOT / ".ci" / "run").read_bytes())
+    commands = tmp_path / "bin"
+    commands.mkdir()
+    for name in ("git", "python3"):
+        _command(commands, name, "exit 0")
+    for name in ("make", "apt-get"):
+        _command(commands, name, f'echo {name} "$@"')
+    _command(commands, "id", "echo 0")
+    (commands / "dirname").symlink_to(shutil.which("dirname"))
+
+    def run():
+        return subprocess.run(
+            [shutil.which("bash"), script],
+            env={"PATH": str(commands)},
+            capture_output=True,
+            text=True,
+        )
+
+    return commands, run
+
+
+def test_ci_brings_a_browser_to_a_bare_machine(bare):
+    _, run = bare
+    done = run()
+    *_, installed, tested = done.stdout.splitlines()
+    assert installed.startswith("apt-get install") and " chromium" in installed
+    assert tested == "make test" and done.returncode == 0
+
+
+def test_ci_leaves_a_browser_alone_that_is_there(bare):
+    commands, run = bare
+    _command(commands, "chromium-browser", "exit 0")
+    assert run().stdout.splitlines() == ["make test"]
+
+
+@pytest.mark.parametrize(
+    ("name", "script"), [("id", "echo 1000"), ("apt-get", "exit 100")]
+)
+def test_ci_goes_on_without_a_browser_that_cannot_be_had(bare, name, script):
+    commands, run = bare
+    _command(commands, name, script)
+    done = run()
+    assert done.stdout.splitlines() == ["make test"] and done.returncode == 0
+    assert "Please install: chromium" in done.stderr
+
+
+def test_ci_stops_where_make_is_missing_and_says_so(bare):
+    commands, run = bare
+    (commands / "make").unlink()
+    _command(commands, "id", "echo 1000")
+    done = run()
+    assert done.returncode == 1 and "Please install: make" in done.stderr

@@ -14,7 +14,16 @@ FLOORS = [
     {"errors"},
     {"data", "models"},
     {"training"},
-    {"frozen", "lora", "comparison", "extraction", "probing", "strategies"},
+    {
+        "frozen",
+        "lora",
+        "comparison",
+        "extraction",
+        "probing",
+        "strategies",
+        "explain",
+        "faithfulness",
+    },
     {"transfer", "pretraining"},
     {"plots", "evidence"},
     {"widgets", "exercises"},
@@ -100,9 +109,9 @@ def test_every_public_name_is_documented():
                 assert ast.get_docstring(node), f"{path.name}: {node.name}"
 
 
-def test_the_first_four_chapters_are_there():
+def test_the_first_five_chapters_are_there():
     numbers = [path.name[:2] for path in CHAPTERS]
-    assert numbers[:4] == ["00", "01", "02", "03"]
+    assert numbers[:5] == ["00", "01", "02", "03", "04"]
 
 
 @pytest.fixture(params=CHAPTERS, ids=lambda path: path.stem)
@@ -177,7 +186,8 @@ def test_a_chapter_has_exercises_a_widget_a_poll_and_claims(chapter):
     text = "\n".join(source(cell) for cell in code_cells(notebook))
     assert len(re.findall(r"\.check\(", text)) >= 3
     assert text.count("widgets.Poll(") >= 1
-    assert len(re.findall(r"widgets\.(?!Poll)[A-Z]\w+\(", text)) >= 1
+    assert len(re.findall(r"widgets\.(?!Poll|ExercisePanel)[A-Z]\w+\(", text)) >= 1
+    assert text.count("widgets.ExercisePanel(") == 1
     assert text.count("evidence.claim(") >= 2
     assert "evidence.summary()" in text
 
