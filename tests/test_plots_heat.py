@@ -156,3 +156,11 @@ def test_what_cannot_be_shown_is_said_in_a_sentence(options, message):
 def test_a_mask_of_another_shape_than_its_picture_is_refused():
     with pytest.raises(CourseError, match="mask"):
         plots.overlay(GREY, peak(0, 0), mask=np.ones((32, 64), bool))
+
+
+def test_a_cell_lies_where_its_middle_is():
+    """Row 1 of 4 ends above the half of the picture and belongs to its middle third."""
+    heat = torch.zeros(4, 4)
+    heat[1, 3] = 1.0
+    image = torch.zeros(3, 32, 32, dtype=torch.uint8)
+    assert "middle right" in plots.overlay(image, heat).alt
