@@ -259,18 +259,6 @@ def enlarged(maps: Tensor, size: int | tuple[int, int] = IMAGE_SIZE) -> Tensor:
     return F.interpolate(planes, side, mode="bilinear", align_corners=False)[:, 0]
 
 
-def normalised(maps: Tensor) -> Tensor:
-    """Return each map (N, h, w) brought to 0..1, for the eye; a flat one becomes zeros.
-
-    What is brought to one scale can no longer be compared between images: look at it,
-    and do not average it.
-    """
-    flat = as_maps(maps).flatten(1)
-    low, high = flat.amin(dim=1, keepdim=True), flat.amax(dim=1, keepdim=True)
-    span = torch.where(high > low, high - low, 1.0)
-    return ((flat - low) / span).view_as(maps)
-
-
 def peaks(maps: Tensor, size: int = IMAGE_SIZE) -> Tensor:
     """Return where each map is largest: int64 (N, 2), row and column in the image.
 

@@ -339,12 +339,6 @@ def test_maps_are_enlarged_as_pictures_are():
     assert explain.enlarged(maps).shape == (2, 64, 64)
 
 
-def test_normalised_maps_go_from_zero_to_one_and_flat_ones_stay_zero():
-    maps = torch.tensor([[[2.0, 4], [3, 2]], [[0, 0], [0, 0]], [[5, 5], [5, 5]]])
-    expected = torch.tensor([[[0.0, 1], [0.5, 0]], [[0, 0], [0, 0]], [[0, 0], [0, 0]]])
-    assert torch.equal(explain.normalised(maps), expected)
-
-
 def test_a_peak_is_the_middle_of_the_largest_cell():
     maps = torch.zeros(3, 4, 4)
     maps[0, 0, 0] = maps[1, 3, 1] = maps[2, 1, 2] = 1
@@ -357,7 +351,7 @@ def test_a_peak_is_the_middle_of_the_largest_cell():
 
 @pytest.mark.parametrize("maps", [torch.zeros(4, 4), torch.zeros(0, 4, 4), [[1.0]]])
 def test_what_is_no_stack_of_maps_is_refused(maps):
-    for function in (explain.enlarged, explain.normalised, explain.peaks):
+    for function in (explain.enlarged, explain.peaks):
         with pytest.raises(CourseError, match="one for each image"):
             function(maps)
 

@@ -19,8 +19,8 @@ class LayerSlider(Explorer):
     Args:
         pictures: layer name, from input to output, to its picture; or to a function
             from the overlay's strength (0 to 1), and the choice where there are
-            choices, to a picture. It should only paint: what takes long, such as
-            Grad-CAM, is computed beforehand.
+            choices, to a picture. It is called while the sliders move, so it may take
+            as long as Grad-CAM of one image, and not much longer.
         accuracy: layer name to the accuracy of a probe on it, from 0 to 1.
         task: what the probe was asked, for the sentence below the picture.
         start: the layer shown first.
