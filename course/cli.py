@@ -1,4 +1,4 @@
-"""The command line: `course lab`, `course run` and `course pretrain`."""
+"""The command line: `course lab`, `run`, `pretrain` and `sweep`."""
 
 from __future__ import annotations
 
@@ -57,6 +57,7 @@ def parser() -> argparse.ArgumentParser:
     _add_lab(commands)
     _add_run(commands)
     _add_pretrain(commands)
+    _add_sweep(commands)
     return top
 
 
@@ -96,6 +97,16 @@ def _add_pretrain(commands: argparse._SubParsersAction) -> None:
         "--resume", action="store_true", help="go on with what an earlier call left"
     )
     command.set_defaults(command=pretrain)
+
+
+def _add_sweep(commands: argparse._SubParsersAction) -> None:
+    command = commands.add_parser("sweep", help="make one of the shipped tables")
+    command.add_argument("name", metavar="NAME", help="such as few-labels")
+    _add_profile(command, "quick")
+    command.add_argument(
+        "--out", type=Path, default=Path("runs/tables"), help="default: %(default)s"
+    )
+    command.set_defaults(command=sweep)
 
 
 def _add_profile(command: argparse.ArgumentParser, default: str) -> None:
@@ -200,6 +211,15 @@ def pretrain(options: argparse.Namespace) -> int:
         seed=options.seed,
     )
     print(f"Weights and card: {path}")
+    return 0
+
+
+def sweep(options: argparse.Namespace) -> int:
+    """Make a table and print where it is; stopped, the next call goes on."""
+    from course import sweep as sweeps
+
+    path = sweeps.make(options.name, profile=options.profile, out=options.out)
+    print(f"Table and card: {path}")
     return 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import threading
 import warnings
 from collections import OrderedDict
 from dataclasses import dataclass, replace
@@ -90,6 +91,7 @@ def features(
         CourseError: the layer is unknown, or the images cannot be read.
     """
     images = part.images if isinstance(part, Part) else as_batch(part)
+    _forbid_in_sweep()
     with evaluating(model.network):
         extractor = _extractor(model.network, layer)
         key = _key(extractor, model, part, layer)
@@ -101,9 +103,71 @@ def features(
             values = _computed(extractor, model, images)
     _MEMORY.put(key, values)
     _write(file, values)
+    return _labelled(values, part, layer)
+
+
+def before_head(model: Model, part: Part | Tensor, device: str = "auto") -> Features:
+    """Return what the head of a network is given for images (chapter 02).
+
+    The same as `features` of the layer before the head, and remembered like those. It
+    listens at the head and traces nothing, so it may be used in `sweep.run`.
+
+    Args:
+        model: any model of the course or of torchvision.
+        part: as in `features`.
+        device: see `training.device_of`.
+    """
+    images = part.images if isinstance(part, Part) else as_batch(part)
+    network, name = model.network, head_of(model.network)[0]
+    key = _key(network, model, part, "before the head", besides=name)
+    values = _MEMORY.get(key)
+    if values is None:
+        network.to(device_of(device))
+        with evaluating(network):
+            values = _computed(_Listening(network), model, images)
+    _MEMORY.put(key, values)
+    return _labelled(values, part, f"before {name}")
+
+
+class _Listening(nn.Module):
+    """A network that says what its head was given, and not what the head said."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        heard: list[Tensor] = []
+        head = head_of(self.network)[1]
+        hook = head.register_forward_pre_hook(lambda _, given: heard.append(given[0]))
+        try:
+            self.network(images)
+        finally:
+            hook.remove()
+        return {"features": heard[0]}
+
+
+def _labelled(values: Tensor, part: Part | Tensor, layer: str) -> Features:
     if isinstance(part, Part):
         return Features(values.clone(), part.labels, part.class_names, part.kind, layer)
     return Features(values.clone(), None, (), "images", layer)
+
+
+_THREAD = threading.local()
+
+
+def in_sweep() -> None:
+    """Say that this thread runs beside others, where no network may be traced."""
+    _THREAD.in_sweep = True
+
+
+def _forbid_in_sweep() -> None:
+    # Tracing exchanges nn.Module.__call__ for all threads while it lasts.
+    if getattr(_THREAD, "in_sweep", False):
+        raise CourseError(
+            "features was called by the work of a sweep, where other trainings go on "
+            "at the same time; use before_head there, or compute features beforehand."
+        )
 
 
 def _extractor(network: nn.Module, layer: str) -> nn.Module:
@@ -130,12 +194,6 @@ def _averaged(output: Tensor) -> Tensor:
     if output.ndim == 4:
         return output.mean(dim=(2, 3))
     return output.mean(dim=1) if output.ndim == 3 else output
-
-
-def layer_before_head(network: nn.Module) -> str:
-    """Return the name of the node that feeds the head: ``"flatten"`` in a ResNet."""
-    nodes = get_graph_node_names(network)[1]
-    return nodes[nodes.index(head_of(network)[0]) - 1]
 
 
 # What was computed already --------------------------------------------------------
@@ -170,11 +228,24 @@ def forget() -> None:
     _MEMORY.kept.clear()
 
 
-def _key(extractor: nn.Module, model: Model, part: Part | Tensor, layer: str) -> str:
-    # The extractor holds only what the layer depends on: another head is no news.
+def _key(
+    network: nn.Module,
+    model: Model,
+    part: Part | Tensor,
+    layer: str,
+    besides: str | None = None,
+) -> str:
+    # An extractor holds only what the layer depends on, and `besides` names the head
+    # of a whole network: another head is no news.
     data = part.fingerprint() if isinstance(part, Part) else _images_hash(part)
-    weights = sorted(fingerprint(extractor).items())
-    what = (data, weights, repr(extractor), repr(model.preprocess), layer)
+    weights = {
+        name: value
+        for name, value in fingerprint(network).items()
+        if besides is None or not name.startswith(f"{besides}.")
+    }
+    modules = [repr(m) for n, m in network.named_modules() if n and n != besides]
+    shape = repr(network) if besides is None else modules
+    what = (data, sorted(weights.items()), shape, repr(model.preprocess), layer)
     return hashlib.sha256(repr(what).encode()).hexdigest()
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from course import models
 from course.errors import CourseError
 
 
@@ -77,8 +78,7 @@ def add_lora(
             "as a resnet10."
         )
     network.requires_grad_(False)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with models.seeded(seed):
         for name in places:
             new = LoRAConv2d(network.get_submodule(name), rank, scale)
             network.set_submodule(name, new)

@@ -8,7 +8,9 @@ import json
 import os
 import pickle
 import tempfile
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -38,6 +40,7 @@ SHIPPED = (
     "resnet10-simclr",
 )
 _HEADS = ("fc", "classifier", "heads", "head")
+_SEEDING = threading.RLock()  # torch has one generator for all threads
 
 
 class Prediction(NamedTuple):
@@ -219,10 +222,20 @@ def _linear(inputs: int, outputs: int) -> nn.Linear:
     return head
 
 
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Let torch's random numbers start from a seed for a block, then go on as before.
+
+    One thread at a time: trainings run side by side in `sweep.run`.
+    """
+    with _SEEDING, torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
+
+
 def fresh(class_names: Sequence[str], seed: int, width: int = 32) -> Model:
     """Return a resnet10 with random weights: what "from scratch" means (chapter 02)."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         network = resnet10(len(class_names), width)
     card = {"name": "resnet10 (random weights)", "seed": seed}
     return Model(network, normalising(), tuple(class_names), card)
@@ -264,8 +277,7 @@ def replace_head(model: Model, class_names: Sequence[str], seed: int = 0) -> Mod
     """
     model = model.copy()
     name, old = head_of(model.network)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         new = _like(old, len(class_names)).to(old.weight.device)
     parent, _, leaf = name.rpartition(".")
     setattr(model.network.get_submodule(parent), leaf, new)
@@ -360,7 +372,8 @@ def _read(path: Path) -> Model:
             about = file.metadata() or {}
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
         class_names = tuple(json.loads(about["class_names"]))
-        network = resnet10(len(class_names), int(about["width"]))
+        with seeded(0):  # or the weights that are replaced would use up random numbers
+            network = resnet10(len(class_names), int(about["width"]))
         network.load_state_dict(_widened(tensors))
     except (SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:
         raise CourseError(

@@ -217,8 +217,7 @@ def start(name: str, seed: int = 0) -> models.Model:
         return models.fresh(source_task(source.task).class_names, seed)
     model = models.fresh((), seed)
     width = model.network.fc.in_features
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with models.seeded(seed):
         model.network.fc = nn.Sequential(
             nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 64)
         )

@@ -52,7 +52,8 @@ class Probe:
 
     def as_head(self) -> nn.Linear:
         """Return the same as a layer: ``network.fc = probe.as_head()`` (chapter 02)."""
-        head = nn.Linear(self.weight.shape[1], self.weight.shape[0])
+        classes, width = self.weight.shape
+        head = nn.utils.skip_init(nn.Linear, width, classes)
         head.weight = nn.Parameter(self.weight.float())
         head.bias = nn.Parameter(self.bias.float())
         return head

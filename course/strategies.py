@@ -6,13 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import torch
 from torch import nn
 
 from course import models
 from course.data.tasks import TrainPart
 from course.errors import CourseError, unknown
-from course.extraction import features, layer_before_head
+from course.extraction import before_head
 from course.lora import add_lora, merge_lora
 from course.models import Model
 from course.probing import linear_probe
@@ -106,8 +105,7 @@ def reinitialise(network: nn.Module, seed: int) -> None:
         CourseError: a parameter belongs to a layer that cannot be started anew, so that
             something pretrained would stay.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with models.seeded(seed):
         for name, module in network.named_modules():
             own = next(module.parameters(recurse=False), None)
             if hasattr(module, "reset_parameters"):
@@ -152,8 +150,7 @@ def only_head(model: Model, start: Start) -> None:
 
 def probe_head(model: Model, start: Start) -> None:
     """Let logistic regression on frozen features be the head, and freeze the rest."""
-    layer = layer_before_head(model.network)
-    train = features(model, start.train, layer, device=start.device)
+    train = before_head(model, start.train, start.device)
     probe = linear_probe(train, Cs=(start.C,))
     name, _ = models.head_of(model.network)
     model.network.set_submodule(name, probe.as_head().to(model.device))

@@ -21,10 +21,10 @@ from course.data.tasks import Part, Task, TrainPart, ValidationPart, forbid_test
 from course.errors import CourseError, TrainingDiverged, unknown
 from course.extraction import (
     Features,
+    before_head,
     features,
     forbid_test_features,
     forget,
-    layer_before_head,
 )
 from course.frozen import assert_frozen, evaluating, fingerprint
 from course.lora import LoRAConv2d, add_lora, merge_lora
@@ -63,6 +63,7 @@ __all__ = [
     "add_lora",
     "assert_frozen",
     "attach",
+    "before_head",
     "begin",
     "choose_rate",
     "compare",
@@ -72,7 +73,6 @@ __all__ = [
     "forbid_test_features",
     "forget",
     "knn_accuracy",
-    "layer_before_head",
     "linear_probe",
     "merge_lora",
     "neighbours",
@@ -202,9 +202,8 @@ def accuracy_on(result: Run, part: Part, device: str = "auto") -> float:
     """
     if result.steps:
         return evaluate(result.model, part, device).accuracy
-    network = result.model.network
-    known = features(result.model, part, layer_before_head(network), device=device)
-    head = models.head_of(network)[1]
+    known = before_head(result.model, part, device)
+    head = models.head_of(result.model.network)[1]
     predictions = head(known.values.to(head.weight.device)).argmax(dim=1).cpu()
     return (predictions == part.labels).double().mean().item()
 

@@ -16,7 +16,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
-from course import cli, runner
+from course import cli, runner, sweep
 from course.errors import CourseError
 
 ROOT = Path(__file__).parents[1]
@@ -61,7 +61,7 @@ def _path():
 def test_help_names_the_commands_and_loads_nothing_heavy():
     done = course("--help")
     assert done.returncode == 0
-    for command in ("lab", "run", "pretrain"):
+    for command in ("lab", "run", "pretrain", "sweep"):
         assert command in done.stdout
     code = "import sys, course.cli; course.cli.parser(); print(*sys.modules)"
     loaded = subprocess.run(
@@ -99,6 +99,7 @@ def test_run_of_one_chapter_that_is_well_ends_with_0(chapters, tmp_path):
         (["run", "--seed", "-1"], "seed was -1"),
         (["lab", "--port", "70000"], "expected 1 to 65535"),
         (["pretrain", "resnet10-shape"], "Did you mean 'resnet10-shapes'"),
+        (["sweep", "few-label"], "Did you mean 'few-labels'"),
     ],
 )
 def test_a_bad_request_is_one_sentence_and_status_2(
@@ -119,6 +120,22 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path, capsys):
     printed = capsys.readouterr().err
     assert printed.startswith("course: A file could not be")
     assert "--out" in printed and "Traceback" not in printed
+
+
+def test_a_sweep_writes_its_table_and_says_where(tmp_path, monkeypatch, capsys):
+    mine = sweep.Plan(
+        "few-labels",
+        "squares",
+        lambda profile: sweep.grid(seed=range(2), profile=[profile]),
+        lambda seed, profile: {"value": seed**2},
+    )
+    monkeypatch.setattr(sweep, "plan", lambda name: mine)
+    out = ["--profile", "smoke", "--out", str(tmp_path)]
+    assert cli.main(["sweep", "few-labels", *out]) == 0
+    assert "few-labels.csv" in capsys.readouterr().out
+    table = sweep.load(tmp_path / "few-labels.csv")
+    assert [row["value"] for row in table.rows] == [0, 1]
+    assert table.rows[0]["profile"] == "smoke"
 
 
 def test_a_wrong_profile_is_refused(chapters, monkeypatch, capsys):

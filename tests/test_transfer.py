@@ -607,14 +607,33 @@ def test_a_strategy_of_ones_own_can_be_run():
     assert kept == of_kind("statistics")
 
 
-@pytest.mark.parametrize("name", ["vgg11", "squeezenet1_1", "vit_b_16"])
-def test_the_layer_that_feeds_the_head_is_found_in_other_families(name):
+@pytest.mark.parametrize("name", ["mobilenet_v3_small", "shufflenet_v2_x0_5", "ours"])
+def test_the_head_turns_what_it_is_given_into_the_logits(name):
     from torchvision import models as zoo
 
-    with torch.device("meta"):
-        network = zoo.get_model(name, weights=None)
-    layer = transfer.layer_before_head(network.eval())
-    assert layer in {"classifier.5", "classifier.0", "getitem_5"}
+    model = a_source()
+    if name != "ours":
+        model = dataclasses.replace(model, network=zoo.get_model(name, weights=None))
+    images = a_task().test.images[:5]
+    given = transfer.before_head(model, images)
+    with torch.no_grad():
+        logits = models.head_of(model.network)[1](given.values)
+    assert torch.allclose(logits, model.logits(images), atol=1e-5)
+
+
+def test_what_the_head_is_given_is_the_feature_before_it_and_known_to_other_heads():
+    model, part = a_source(), a_task().test
+    given = transfer.before_head(model, part)
+    same = transfer.features(model, part, "flatten")
+    assert torch.equal(given.values, same.values) and given.kind == "test"
+    other = models.replace_head(model, ("a", "b", "c"), seed=3)
+    kept = len(extraction._MEMORY.kept)
+    assert torch.equal(transfer.before_head(other, part).values, given.values)
+    assert len(extraction._MEMORY.kept) == kept
+    with torch.no_grad():
+        other.network.conv1.weight.mul_(1.5)
+    changed = transfer.before_head(other, part).values
+    assert not torch.equal(changed, given.values)
 
 
 # The comparison ---------------------------------------------------------------------

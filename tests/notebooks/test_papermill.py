@@ -1,8 +1,11 @@
 """Every chapter as papermill runs it, with a seed that it was not written with."""
 
+import os
+import shutil
 from pathlib import Path
 
 import pytest
+from browser import lab
 
 from course import runner
 
@@ -10,6 +13,7 @@ FOLDER = Path(__file__).parents[2] / "notebooks"
 CHAPTERS = sorted(FOLDER.glob("[0-9]*.ipynb"))
 LARGEST = 1500  # MB, the budget of a chapter
 SEED = 1
+CHROMIUM = os.environ.get("CHROMIUM") or next(filter(shutil.which, lab.COMMANDS), None)
 
 
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
@@ -23,6 +27,7 @@ def test_its_lessons_hold_with_another_seed(path, tmp_path):
     assert result.peak_mb is None or result.peak_mb <= LARGEST
 
 
+@pytest.mark.skipif(CHROMIUM is not None, reason="the browser tests run it, and more")
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
 def test_the_smoke_profile_runs_through(path, tmp_path):
     (result,) = runner.run_chapters([path], tmp_path, profile="smoke")

@@ -1,0 +1,269 @@
+"""Sweeps: every run once, in order, kept where it stops; tables that ship."""
+
+import json
+import threading
+
+import pytest
+import torch
+
+from course import data, extraction, models, sweep, training, transfer
+from course.errors import CourseError
+
+CELLS = sweep.grid(kind=("a", "b"), seed=range(3))
+
+
+def square(kind, seed):
+    return {"value": seed**2, "name": kind * 2}
+
+
+def run(work=square, cells=CELLS, **options):
+    return sweep.run(work, cells, progress=False, **options)
+
+
+def counted(work=square):
+    """The work, and the list of cells for which it was done."""
+    done = []
+
+    def also(**cell):
+        done.append(cell)
+        return work(**cell)
+
+    return also, done
+
+
+def test_a_grid_holds_every_combination_the_last_axis_fastest():
+    assert CELLS[:4] == [
+        {"kind": "a", "seed": 0},
+        {"kind": "a", "seed": 1},
+        {"kind": "a", "seed": 2},
+        {"kind": "b", "seed": 0},
+    ]
+    assert len(CELLS) == 6
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_rows_come_in_the_order_of_the_cells(workers):
+    barrier = threading.Event()
+
+    def late(kind, seed):
+        if workers > 1 and (kind, seed) == ("a", 0):
+            barrier.wait(10)  # until a later cell is through
+        else:
+            barrier.set()
+        return square(kind, seed)
+
+    rows = run(late, workers=workers)
+    assert rows == [{**cell, **square(**cell)} for cell in CELLS]
+
+
+def a_training(seed, rate):
+    part = data.task("digits", train=20, validation=1, test=1, size=16).train
+    model = models.fresh(part.class_names, seed, width=4)
+    model.preprocess = models.normalising(16)
+    recipe = training.Recipe(3, batch=4, rate=rate)
+    history = training.fit(model, part, recipe, seed=seed, progress=False)
+    head = transfer.before_head(model, part).values.sum().item()
+    return {"loss": history.rows[-1]["loss"], "features": head}
+
+
+def test_trainings_side_by_side_are_those_one_after_the_other():
+    cells = sweep.grid(seed=range(4), rate=(1e-3, 1e-2))
+    extraction.forget()
+    alone = run(a_training, cells, workers=1)
+    extraction.forget()
+    assert run(a_training, cells, workers=4) == alone
+    assert len({row["loss"] for row in alone}) == len(cells)
+
+
+def test_torch_has_its_threads_and_its_random_numbers_back():
+    threads = torch.get_num_threads()
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    run(lambda **cell: {"threads": torch.get_num_threads(), **a_training(**cell)},
+        sweep.grid(seed=(0, 1), rate=(1e-3,)))  # fmt: skip
+    assert torch.equal(torch.rand(3), expected)
+    assert torch.get_num_threads() == threads
+
+
+def test_a_worker_computes_with_one_core():
+    rows = run(lambda seed: {"threads": torch.get_num_threads()}, sweep.grid(seed=[1]))
+    assert rows[0]["threads"] == 1
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_networks_are_not_traced_side_by_side(workers):
+    model = models.fresh(("a", "b"), 0, width=4)
+    images = torch.zeros(2, 3, 16, 16, dtype=torch.uint8)
+    with pytest.raises(CourseError, match="before_head"):
+        run(
+            lambda seed: {"n": len(transfer.features(model, images))},
+            sweep.grid(seed=[1]),
+            workers=workers,
+        )
+    assert len(transfer.features(model, images)) == 2  # here, nobody is disturbed
+
+
+# Stopped and resumed ------------------------------------------------------------------
+
+
+def test_what_was_finished_is_not_done_again(tmp_path):
+    def breaks(kind, seed):
+        if (kind, seed) == ("b", 1):
+            raise KeyboardInterrupt
+        return square(kind, seed)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(breaks, folder=tmp_path, workers=1)
+    work, done = counted()
+    rows = run(work, folder=tmp_path, workers=1)
+    assert rows == run()
+    assert done == [{"kind": "b", "seed": 1}, {"kind": "b", "seed": 2}]
+
+
+def test_an_error_stops_the_sweep_and_is_the_readers_to_see():
+    work, done = counted()
+
+    def breaks(kind, seed):
+        work(kind=kind, seed=seed)
+        raise CourseError("Once is enough.")
+
+    with pytest.raises(CourseError, match="Once is enough"):
+        run(breaks, workers=1)
+    assert len(done) < len(CELLS)
+
+
+def test_another_key_or_cell_is_another_run(tmp_path):
+    work, done = counted()
+    for key in ("one recipe", "another", "another"):
+        run(work, folder=tmp_path, key=key)
+    assert len(done) == 2 * len(CELLS)
+    run(work, [*CELLS, {"kind": "a", "seed": 9}], folder=tmp_path, key="another")
+    assert done[-1] == {"kind": "a", "seed": 9} and len(done) == 2 * len(CELLS) + 1
+
+
+@pytest.mark.parametrize("content", ["", "{", "[1]", '{"kind": "a"'])
+def test_a_damaged_run_is_made_anew(tmp_path, content):
+    run(folder=tmp_path)
+    broken = sorted(tmp_path.iterdir())[2]
+    broken.write_text(content)
+    work, done = counted()
+    assert run(work, folder=tmp_path) == run()
+    assert len(done) == 1
+
+
+def test_nothing_half_written_is_left(tmp_path):
+    run(folder=tmp_path)
+    names = [path.name for path in tmp_path.iterdir()]
+    assert len(names) == len(CELLS)
+    assert all(name.endswith(".json") and name[0] != "." for name in names)
+
+
+def test_without_a_folder_everything_is_computed_where_it_stands():
+    work, done = counted()
+    run(work)
+    run(work)
+    assert len(done) == 2 * len(CELLS)
+
+
+@pytest.mark.parametrize(
+    ("work", "cells", "words"),
+    [
+        (square, [CELLS[0], CELLS[0]], "twice; expected once"),
+        (square, [{"kind": torch.zeros(1), "seed": 0}], "of type Tensor"),
+        (lambda **cell: None, CELLS, "expected a dict of what it measured"),
+        (lambda **cell: {}, CELLS, "expected a dict of what it measured"),
+        (lambda **cell: {"seed": 1}, CELLS, "already the name"),
+        (lambda **cell: {"values": [1, 2]}, CELLS, "cannot keep 'values' of type list"),
+    ],
+)
+def test_what_cannot_be_swept_is_said_in_one_sentence(work, cells, words):
+    with pytest.raises(CourseError, match=words):
+        run(work, cells)
+
+
+# Tables -------------------------------------------------------------------------------
+
+ROWS = [
+    {"strategy": "full", "labels": 5, "accuracy": 0.9123456, "held": True, "C": None},
+    {"strategy": "probe, é", "labels": 20, "accuracy": 1, "held": False, "C": 0.1},
+]
+
+
+def saved(folder, rows=ROWS):
+    return sweep.save(sweep.Table("mine", rows, {"what": "two runs"}), folder)
+
+
+def test_a_table_comes_back_as_it_was_written(tmp_path):
+    table = sweep.load(saved(tmp_path))
+    assert table.rows == [
+        {**ROWS[0], "accuracy": 0.912346},
+        {**ROWS[1], "accuracy": 1.0},
+    ]
+    assert [type(v) for v in table.rows[1].values()] == [str, int, float, bool, float]
+    assert table.card["what"] == "two runs" and table.name == "mine"
+
+
+def test_the_same_rows_give_the_same_bytes(tmp_path):
+    first = saved(tmp_path / "a").read_bytes()
+    assert saved(tmp_path / "b").read_bytes() == first
+
+
+def test_rows_are_found_by_what_they_say(tmp_path):
+    table = sweep.load(saved(tmp_path))
+    assert [row["C"] for row in table.where(labels=20)] == [0.1]
+    with pytest.raises(CourseError, match="no row with labels=7"):
+        table.where(labels=7)
+    with pytest.raises(CourseError, match="Did you mean 'labels'"):
+        table.where(label=5)
+
+
+@pytest.mark.parametrize("part", ["csv", "json"])
+@pytest.mark.parametrize("how", ["missing", "changed", "empty"])
+def test_a_table_that_was_tampered_with_is_refused(tmp_path, part, how):
+    path = saved(tmp_path)
+    broken = path.with_suffix(f".{part}")
+    text = broken.read_text("utf-8")
+    if how == "missing":
+        broken.unlink()
+    else:
+        broken.write_text("" if how == "empty" else text.replace("f", "g"), "utf-8")
+    with pytest.raises(CourseError, match="course sweep mine"):
+        sweep.load(path)
+
+
+@pytest.mark.parametrize("find", [sweep.load, sweep.plan])
+def test_an_unknown_table_is_named_with_the_nearest(find):
+    with pytest.raises(CourseError, match="Did you mean 'few-labels'"):
+        find("few-label")
+
+
+@pytest.mark.parametrize("name", sweep.SHIPPED)
+def test_a_shipped_table_is_what_its_plan_makes(name):
+    table, plan = sweep.load(name), sweep.plan(name)
+    cells = plan.cells("quick")
+    assert plan.name == table.name == name
+    axes = list(cells[0])
+    found = [{axis: row[axis] for axis in axes} for row in table.rows]
+    assert found == cells
+    assert table.card["runs"] == len(cells)
+    assert table.card["made_by"] == f"course sweep {name} --profile quick"
+    assert json.dumps(table.card)
+
+
+@pytest.mark.parametrize("name", sweep.SHIPPED)
+def test_a_plan_is_smaller_in_the_smoke_profile(name):
+    plan = sweep.plan(name)
+    assert 0 < len(plan.cells("smoke")) < len(plan.cells("quick"))
+
+
+def test_making_a_table_twice_computes_it_once(tmp_path, monkeypatch):
+    work, done = counted()
+    mine = sweep.Plan("few-labels", "squares", lambda profile: CELLS, work)
+    monkeypatch.setattr(sweep, "plan", lambda name: mine)
+    first = sweep.make("few-labels", out=tmp_path, progress=False)
+    rows = sweep.load(first).rows
+    assert (
+        sweep.load(sweep.make("few-labels", out=tmp_path, progress=False)).rows == rows
+    )
+    assert rows == run() and len(done) == len(CELLS)
