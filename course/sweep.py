@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import functools
 import hashlib
 import inspect
 import io
 import itertools
 import json
 import platform
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 import torchvision
@@ -27,6 +29,8 @@ from course.errors import CourseError, unknown
 from course.models import write_whole
 from course.training import device_of
 
+P = ParamSpec("P")
+T = TypeVar("T")
 Cell = dict[str, Any]
 Row = dict[str, Any]
 Work = Callable[..., Mapping[str, Any]]
@@ -166,6 +170,25 @@ def _plain(row: Mapping[str, Any]) -> Row:
                 "expected a text, a number, a truth value or None."
             )
     return dict(row)
+
+
+def once(function: Callable[P, T]) -> Callable[P, T]:
+    """Let a function be computed once for the same arguments, however many ask at once.
+
+    `functools.cache` would let two workers compute the same side by side.
+    """
+    locks: dict[Any, threading.Lock] = {}
+    known: dict[Any, T] = {}
+
+    @functools.wraps(function)
+    def asked(*arguments: P.args, **named: P.kwargs) -> T:
+        key = (arguments, tuple(sorted(named.items())))
+        with locks.setdefault(key, threading.Lock()):
+            if key not in known:
+                known[key] = function(*arguments, **named)
+        return known[key]
+
+    return asked
 
 
 # Runs that are kept -------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 
 import pytest
 import torch
@@ -102,6 +103,21 @@ def test_networks_are_not_traced_side_by_side(workers):
             workers=workers,
         )
     assert len(transfer.features(model, images)) == 2  # here, nobody is disturbed
+
+
+def test_what_several_workers_need_is_computed_once():
+    asked = []
+
+    @sweep.once
+    def slow(name):
+        asked.append(name)
+        time.sleep(0.05)
+        return name * 2
+
+    cells = sweep.grid(kind=("a", "b"), seed=range(4))
+    rows = run(lambda kind, seed: {"twice": slow(kind)}, cells, workers=4)
+    assert [row["twice"] for row in rows] == ["aa"] * 4 + ["bb"] * 4
+    assert sorted(asked) == ["a", "b"]
 
 
 # Stopped and resumed ------------------------------------------------------------------

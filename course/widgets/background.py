@@ -103,14 +103,19 @@ class WatchedTraining(Panel):
 
     def _after_step(self, row: Mapping[str, Any]) -> None:
         self.rows.append(dict(row))
+        self._keep_time()
         now = time.monotonic()
-        if self._seconds is not None and now - self._began > self._seconds:
-            self.out_of_time = not self.stopped
-            self._stop.set()
         if now >= self._next:
             self._draw("Training: ")
             spent = time.monotonic() - now
             self._next = now + max(EVERY, SHARE * spent)
+
+    def _keep_time(self) -> None:
+        """Ask the training to stop where its time is up."""
+        spent = time.monotonic() - self._began
+        if self._seconds is not None and spent > self._seconds and not self.stopped:
+            self.out_of_time = True
+            self._stop.set()
 
     def _draw(self, start: str) -> None:
         last = self.rows[-1]

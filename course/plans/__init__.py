@@ -1,0 +1,1 @@
+"""Plans of the sweeps whose tables ship with the workbook, one module each."""
