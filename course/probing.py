@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import torch
 from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -94,7 +95,9 @@ def _fitted(train: Features, C: float) -> Probe:
     mean, spread = values.mean(dim=0), values.std(dim=0, correction=0)
     spread = torch.where(spread > 0, spread, 1.0)
     regression = LogisticRegression(C=C, max_iter=2000)
-    regression.fit(((values - mean) / spread).numpy(), labels.numpy())
+    # So little work at a time that a second thread costs ten times what it saves.
+    with threadpool_limits(1, "blas"):
+        regression.fit(((values - mean) / spread).numpy(), labels.numpy())
     rows, bias = _all_classes(regression, len(train.class_names))
     weight = rows / spread
     return Probe(weight, bias - weight @ mean, train.class_names, C, train.layer)

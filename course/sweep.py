@@ -22,6 +22,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import torch
 import torchvision
+from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
 from course import extraction
@@ -126,7 +127,8 @@ def _pool(workers: int) -> Iterator[ThreadPoolExecutor]:
 
     pool = ThreadPoolExecutor(workers, "sweep", initializer=start)
     try:
-        yield pool
+        with threadpool_limits(1, "blas"):
+            yield pool
     finally:
         pool.shutdown(cancel_futures=True)
         torch.set_num_threads(before)

@@ -172,6 +172,7 @@ def _trained(
         )
     if strategy.finish:
         model.network = strategy.finish(model.network)
+    model.network.zero_grad(set_to_none=True)  # as large as the weights, and done with
     model.network.requires_grad_(True).eval()
     return Run(
         strategy=strategy.name,

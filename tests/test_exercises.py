@@ -9,11 +9,14 @@ import pytest
 import torch
 
 from course.exercises import (
+    choosing,
     feature_extraction,
     fine_tuning,
     first_prediction,
     looking_inside,
     pretraining_tasks,
+    when_it_hurts,
+    when_it_pays,
 )
 from course.exercises.base import Case, Exercise, difference, is_stub, quoted
 
@@ -23,6 +26,9 @@ MODULES = (
     feature_extraction,
     fine_tuning,
     looking_inside,
+    when_it_pays,
+    when_it_hurts,
+    choosing,
 )
 ALL = [exercise for module in MODULES for exercise in module.EXERCISES]
 MISTAKES = [(exercise, mistake) for exercise in ALL for mistake in exercise.mistakes]

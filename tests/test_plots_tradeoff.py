@@ -31,7 +31,7 @@ def drawn(monkeypatch):
     """The axes of the next figure, still there after it was finished."""
     kept = []
 
-    def finish(figure, alt):
+    def finish(figure, alt, **options):
         figure.canvas.draw()
         kept.append(figure.axes[0])
         return original(figure, alt)

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from course import plots, widgets
+from course import plots, shortlist, widgets
 from course.errors import CourseError
 from course.exercises import first_prediction
 from course.widgets.accessibility import Accessibility
@@ -63,6 +63,18 @@ def try_out(settings, after_step, stop):
     return {"accuracy": settings["labels"] / 10}
 
 
+def rival(strategy, settings, after_step, stop):
+    """A strategy of a contest: the longer its name, the better."""
+    train(after_step, stop)
+    return len(strategy) / 10
+
+
+def contest():
+    draw = lambda target, points: figure(target, *points)  # noqa: E731
+    menus = (["digits", "shapes"], [5, 20], [20, 40])
+    return widgets.PredictTheWinner(rival, ["probe", "scratch"], *menus, draw)
+
+
 def png(*values):
     """The bytes of a small picture file."""
     file = io.BytesIO()
@@ -91,6 +103,27 @@ def layers_with_maps(draw=figure):
     return widgets.LayerSlider(pictures, notes=notes, choices=["ring", "star"])
 
 
+def model_chooser():
+    """A model chooser over six made-up models, five of which are on its shortlist."""
+    rows = [
+        {
+            "model": f"model{n}",
+            "weights": "V1",
+            "size": 224,
+            "top1": 50.0 + n,
+            **dict.fromkeys(("gmacs", "file_mb", "parameters"), 4.0**n / 100),
+            **dict.fromkeys(("kept_mb", "widest_mb"), 2.0**n),
+        }
+        for n in range(6)
+    ]
+    return widgets.ModelChooser(
+        rows,
+        lambda needs, timed: shortlist.decide(rows, needs, timed),
+        lambda row: 12.5,
+        start=shortlist.Needs(),
+    )
+
+
 EXAMPLES = {
     "CorpusExplorer": corpus,
     "ExercisePanel": lambda: widgets.ExercisePanel(first_prediction),
@@ -102,12 +135,22 @@ EXAMPLES = {
         {1e-2: figure(1), 1e-3: figure(2)}, {1e-2: "Too high.", 1e-3: "Good."}
     ),
     "LossMonitor": lambda: widgets.LossMonitor(train),
+    "ModelChooser": model_chooser,
+    "MixSlider": lambda: widgets.MixSlider(
+        {0.0: figure(0), 0.5: figure(1), 1.0: figure(2)},
+        {0: "Old.", 0.5: "", 1: "New."},
+    ),
     "Poll": lambda: widgets.Poll("Which is best?", ["probe", "scratch"]),
+    "PredictTheWinner": contest,
     "ResultsTable": lambda: widgets.ResultsTable(
         [{"run": 1, "accuracy": 0.4}, {"run": 2, "accuracy": 0.9}], "Two runs"
     ),
     "StrategyLab": lambda: widgets.StrategyLab(
         try_out, ["stem", "layer1"], rates=(1e-3, 1e-2), labels=(1, 5)
+    ),
+    "TargetDial": lambda: widgets.TargetDial(
+        {"unseen shapes": figure(1), "colour": figure(2)},
+        {"unseen shapes": "A gain.", "colour": "A loss."},
     ),
 }
 
@@ -121,6 +164,7 @@ def a_path(folder, number):
 # What a reader may write in the text box of a widget, twice something else.
 TEXTS = {
     "ImageClassifier": a_path,
+    "ModelChooser": lambda folder, n: str(folder / f"cards {n}"),
     "ResultsTable": lambda folder, n: f"accuracy > {0.5 - 0.2 * n:.1f}",
     "StrategyLab": lambda folder, n: f"run > {9 - n}",
 }
@@ -169,7 +213,10 @@ def drive(control, texts=()):
 
 
 # What must be so that a button has something to do.
-PREPARED = {"ImageClassifier": lambda widget: setattr(widget.example, "value", "ring")}
+PREPARED = {
+    "ImageClassifier": lambda widget: setattr(widget.example, "value", "ring"),
+    "PredictTheWinner": lambda widget: widget.predict("probe"),
+}
 
 
 def press(widget, button):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from course.exercises import (
+    choosing,
     feature_extraction,
     fine_tuning,
     first_prediction,
     looking_inside,
     pretraining_tasks,
+    when_it_hurts,
+    when_it_pays,
 )
 from course.exercises.base import Case, Exercise, Mistake, Verdict
 
@@ -16,9 +19,12 @@ __all__ = [
     "Exercise",
     "Mistake",
     "Verdict",
+    "choosing",
     "feature_extraction",
     "fine_tuning",
     "first_prediction",
     "looking_inside",
     "pretraining_tasks",
+    "when_it_hurts",
+    "when_it_pays",
 ]

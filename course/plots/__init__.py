@@ -5,7 +5,9 @@ Each function takes plain arrays, lists or images and returns a `Figure`.
 
 from __future__ import annotations
 
+from course.plots.beside import beside
 from course.plots.charts import bars, curves, dot_table
+from course.plots.differences import differences, kept, matrix
 from course.plots.figure import COLOURS, MARKERS, Figure, described
 from course.plots.heat import heatmaps, overlay
 from course.plots.images import (
@@ -16,24 +18,32 @@ from course.plots.images import (
     predictions,
     stacked,
 )
+from course.plots.pareto import pareto
 from course.plots.planes import loss_plane, scatter2d
+from course.plots.tradeoff import tradeoff
 
 __all__ = [
     "COLOURS",
     "MARKERS",
     "Figure",
     "bars",
+    "beside",
     "curves",
     "described",
+    "differences",
     "dot_table",
     "filters",
     "heatmaps",
     "image_grid",
+    "kept",
     "loss_plane",
+    "matrix",
     "neighbours",
     "overlay",
+    "pareto",
     "plain",
     "predictions",
     "scatter2d",
     "stacked",
+    "tradeoff",
 ]

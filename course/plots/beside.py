@@ -9,7 +9,16 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from course.plots.charts import LINES, _few_ticks, _line
-from course.plots.figure import Figure, canvas, colour, finish, listed, marker, number
+from course.plots.figure import (
+    FLAT,
+    Figure,
+    canvas,
+    colour,
+    finish,
+    listed,
+    marker,
+    number,
+)
 
 
 def beside(
@@ -52,7 +61,9 @@ def beside(
         figure.suptitle("\n".join(filter(None, [title, said])), fontsize=11)
         across = 5 if max(map(len, lines)) < 10 else 2
         figure.legend(loc="outside lower center", ncols=min(across, len(lines)))
-        return finish(figure, _alt(lines, dots, title, (xlabel, before, now)))
+        return finish(
+            figure, _alt(lines, dots, title, (xlabel, before, now)), colours=FLAT
+        )
 
 
 def _draw_curve(axis: Axes, index: int, name: str, row: Sequence[np.ndarray]) -> None:

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from course.errors import CourseError
 from course.plots.figure import (
     COLOURS,
+    FLAT,
     WIDTH,
     Figure,
     canvas,
@@ -60,7 +61,7 @@ def curves(
             axis.set_xticks(list(ticks), list(ticks.values()))
         _heading(figure, title, len(lines) > 1, lines)
         alt = _curves_alt(lines, xlabel, ylabel, title, dict(ticks or {}))
-        return finish(figure, alt)
+        return finish(figure, alt, colours=FLAT)
 
 
 def _line(name: str, row: Sequence[Any]) -> list[np.ndarray]:
@@ -169,7 +170,9 @@ def bars(
         axis.set_yticks(range(len(value)), [str(name) for name in names])
         axis.set(xlabel=xlabel, ylim=(len(value) - 0.4, -0.6))
         _heading(f, title, bool(references), references)
-        return finish(f, _bars_alt(names, value, ends, references, xlabel, title))
+        return finish(
+            f, _bars_alt(names, value, ends, references, xlabel, title), colours=FLAT
+        )
 
 
 def _draw_bars(axis: Axes, value: np.ndarray, ends: Any) -> None:
@@ -246,7 +249,7 @@ def dot_table(
             _draw_cost(axes[1], to_array(cost).astype(float), cost_label)
         _heading(figure, title, False, names)
         alt = _dots_alt(names, rows, spans, cost, (xlabel, cost_label, title))
-        return finish(figure, alt)
+        return finish(figure, alt, colours=FLAT)
 
 
 def _draw_dots(axis: Axes, rows: Sequence[np.ndarray], spans: Any) -> None:

@@ -34,6 +34,7 @@ COLOURS = (
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 DRAWING = threading.RLock()
 WIDTH = 7.0  # inches, 700 pixels: the width of a notebook's output
+FLAT = 64  # colours of a chart: flat areas with soft edges
 DPI = 100
 # JupyterLab knows the class, exported pages the style; GitHub drops both and shows the
 # description as a caption.
@@ -141,12 +142,21 @@ def canvas(height: float, width: float = WIDTH) -> Iterator[Canvas]:
         yield figure
 
 
-def finish(figure: Canvas, alt: str, graded: bool = False) -> Figure:
-    """Draw a figure into a small PNG (256 colours) and add its description."""
+def finish(
+    figure: Canvas, alt: str, graded: bool = False, colours: int = 256
+) -> Figure:
+    """Draw a figure into a small PNG and add its description.
+
+    Args:
+        figure: drawn on.
+        alt: what it shows, made from its data.
+        graded: see `to_png`.
+        colours: of the palette; `FLAT` where there are lines and no pictures.
+    """
     figure.canvas.draw()
     pixels = np.asarray(figure.canvas.buffer_rgba())[..., :3]
     image = Image.fromarray(np.ascontiguousarray(pixels))
-    return Figure(to_png(image, graded=graded), alt)
+    return Figure(to_png(image, colours, graded), alt)
 
 
 def to_png(image: Image.Image, colours: int = 256, graded: bool = False) -> bytes:

@@ -12,6 +12,7 @@ from matplotlib.transforms import Bbox
 from course.errors import CourseError
 from course.plots.figure import (
     COLOURS,
+    FLAT,
     Figure,
     canvas,
     finish,
@@ -85,7 +86,7 @@ def pareto(
         figure.set_layout_engine("none")  # and stay
         _name(axis, [str(name) for name in names], x, y, front)
         alt = _alt(names, x, y, front, marked, faded, (xlabel, ylabel, title))
-        return finish(figure, alt)
+        return finish(figure, alt, colours=FLAT)
 
 
 def _draw_models(

@@ -12,6 +12,7 @@ from matplotlib.transforms import Bbox
 
 from course.errors import CourseError
 from course.plots.figure import (
+    FLAT,
     Figure,
     canvas,
     colour,
@@ -97,7 +98,9 @@ def tradeoff(
             figure.suptitle(title, fontsize=11)
         figure.canvas.draw()  # or nobody knows yet how large a name is
         _name_all(axis, chosen)
-        return finish(figure, _alt(chosen, front, (xlabel, ylabel, title)))
+        return finish(
+            figure, _alt(chosen, front, (xlabel, ylabel, title)), colours=FLAT
+        )
 
 
 def _point(name: str, cost: float, values: Sequence[float]) -> _Point:

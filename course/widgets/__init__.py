@@ -13,10 +13,14 @@ from course.widgets.filters_forming import FiltersForming
 from course.widgets.image_classifier import ImageClassifier
 from course.widgets.layer_slider import LayerSlider
 from course.widgets.learning_rate import LearningRateDial
+from course.widgets.mix_slider import MixSlider
+from course.widgets.model_chooser import ModelChooser
 from course.widgets.monitor import LossMonitor
 from course.widgets.poll import Poll
 from course.widgets.results_table import ResultsTable
 from course.widgets.strategy_lab import StrategyLab
+from course.widgets.target_dial import TargetDial
+from course.widgets.winner import PredictTheWinner
 
 __all__ = [
     "CorpusExplorer",
@@ -27,7 +31,11 @@ __all__ = [
     "LayerSlider",
     "LearningRateDial",
     "LossMonitor",
+    "MixSlider",
+    "ModelChooser",
     "Poll",
+    "PredictTheWinner",
     "ResultsTable",
     "StrategyLab",
+    "TargetDial",
 ]

@@ -30,6 +30,12 @@ INSTEAD = {
     "LossMonitor": ENDLESS.format(
         "widgets.LossMonitor(endless, 'Endless').run(background=True)"
     ),
+    "PredictTheWinner": ENDLESS.format(
+        "from course import plots\n"
+        "widgets.PredictTheWinner(endless, ['probe', 'full'], ['digits', 'shapes'], "
+        "[5, 20], [20, 40], lambda target, points: plots.curves({target: ([1, 2], "
+        "[0.3, len(target) / 10])}, 'labels a class', 'accuracy'), seconds=600)"
+    ),
     "StrategyLab": ENDLESS.format(
         "widgets.StrategyLab(endless, ['layer1', 'layer2'], [0.1, 1], [1, 5], "
         "seconds=600)"
