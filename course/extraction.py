@@ -138,8 +138,13 @@ class _Listening(nn.Module):
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         heard: list[Tensor] = []
-        head = head_of(self.network)[1]
-        hook = head.register_forward_pre_hook(lambda _, given: heard.append(given[0]))
+        here = threading.get_ident()
+
+        def hear(_: nn.Module, given: tuple[Tensor, ...]) -> None:
+            if threading.get_ident() == here:  # others may use the network meanwhile
+                heard.append(given[0])
+
+        hook = head_of(self.network)[1].register_forward_pre_hook(hear)
         try:
             self.network(images)
         finally:

@@ -105,6 +105,24 @@ def test_networks_are_not_traced_side_by_side(workers):
     assert len(transfer.features(model, images)) == 2  # here, nobody is disturbed
 
 
+def test_workers_that_share_a_network_hear_their_own_images_alone():
+    model = models.fresh(("a", "b"), 0, width=4)
+    model.preprocess = models.normalising(16)
+    model.network.eval()
+    generator = torch.Generator().manual_seed(0)
+    many = torch.randint(0, 256, (40, 3, 16, 16), generator=generator).byte()
+
+    def heard(seed):
+        given = transfer.before_head(model, many[: 8 + seed % 7].roll(seed, 0))
+        return {"n": len(given), "sum": given.values.double().sum().item()}
+
+    cells = sweep.grid(seed=range(40))
+    extraction.forget()
+    alone = run(heard, cells, workers=1)
+    extraction.forget()
+    assert run(heard, cells, workers=4) == alone
+
+
 def test_what_several_workers_need_is_computed_once():
     asked = []
 

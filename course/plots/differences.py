@@ -230,16 +230,16 @@ def matrix(
     with canvas(0.34 * len(rows) + 1.2) as figure:
         axes = figure.subplots(1, len(grids), sharey=True, squeeze=False)[0]
         for axis, (name, grid) in zip(axes, grids.items(), strict=True):
-            axis.imshow(grid, cmap="Blues", vmin=0, vmax=1.25, aspect="auto")
+            # Never so dark that black words on it could not be read.
+            axis.imshow(grid, cmap="Blues", vmin=0, vmax=1.9, aspect="auto")
             axis.set_title(name)
             axis.set_xticks(range(len(columns)), columns)
             axis.set_yticks(range(len(rows)), rows)
             axis.grid(visible=False)
             axis.tick_params(length=0)
             for (row, column), value in np.ndenumerate(grid):
-                shade = "white" if value > 0.7 else "#111111"
-                axis.text(column, row, f"{value:.2f}", ha="center", va="center",
-                          color=shade, fontsize=9)  # fmt: skip
+                place = {"ha": "center", "va": "center", "fontsize": 9}
+                axis.text(column, row, f"{value:.2f}", color="#111111", **place)
         if title:
             figure.suptitle(title, fontsize=11)
         return finish(figure, _matrix_alt(grids, rows, columns, title), colours=FLAT)
