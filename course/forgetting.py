@@ -57,9 +57,7 @@ def reprobed(tuned: Model, train: TrainPart, part: Part, device: str = "auto") -
         device: see `training.device_of`.
     """
     probe = linear_probe(before_head(tuned, train, device), Cs=(0.1,))
-    known = before_head(tuned, part, device)
-    logits = known.values.double() @ probe.weight.T + probe.bias
-    return (logits.argmax(dim=1) == part.labels).double().mean().item()
+    return probe.score(before_head(tuned, part, device))
 
 
 def interpolate(

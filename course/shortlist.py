@@ -164,9 +164,10 @@ def strategy_for(needs: Needs) -> Strategy:
     if needs.likeness == "far":
         return Strategy(
             "fine-tuning",
-            "Frozen features may have lost what tells your classes apart, and moving "
-            "all weights repairs that. Probe several layers first: it costs seconds "
-            "and shows whether they have.",
+            "Frozen features may have lost what tells your classes apart. Moving all "
+            "weights brings it back, but with few steps can still be behind scratch: "
+            "run that beside it at the same budget. Probe several layers first: it "
+            "costs seconds and shows whether something is lost.",
             ("02", "03", "06"),
             True,
         )

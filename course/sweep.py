@@ -41,6 +41,7 @@ _PLAIN = (str, int, float, bool, type(None))
 # What decides a run's result: a change in one of them makes kept runs stale.
 _SOURCES = (
     "data/*.py",
+    "cost.py",
     "extraction.py",
     "lora.py",
     "models.py",
@@ -48,6 +49,7 @@ _SOURCES = (
     "strategies.py",
     "training.py",
     "transfer.py",
+    "zoo.py",
     "weights/*.json",
 )
 
@@ -137,15 +139,27 @@ def _pool(workers: int) -> Iterator[ThreadPoolExecutor]:
 def _finished(
     pool: ThreadPoolExecutor, work: Work, cells: Sequence[Cell], todo: Sequence[int]
 ) -> Iterator[tuple[int, Row]]:
-    """Yield the number and the row of every run as it ends."""
+    """Yield the number and the row of every run as it ends, until one fails."""
+    failed = threading.Event()
+
+    def attempt(cell: Cell) -> Row | None:
+        if failed.is_set():  # before anybody could cancel this one
+            return None
+        try:
+            return _row(work, cell)
+        except BaseException:
+            failed.set()
+            raise
+
     started: dict[Future, int] = {
-        pool.submit(_row, work, cells[number]): number for number in todo
+        pool.submit(attempt, cells[number]): number for number in todo
     }
     waiting = set(started)
     while waiting:
         done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
         for future in sorted(done, key=started.__getitem__):
-            yield started[future], future.result()
+            if (row := future.result()) is not None:
+                yield started[future], row
 
 
 def _row(work: Work, cell: Cell) -> Row:

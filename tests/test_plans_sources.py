@@ -61,8 +61,7 @@ def test_one_rate_for_all_seeds_from_those_tried():
 
 def test_a_rate_is_never_chosen_on_the_test_part(monkeypatch):
     monkeypatch.setattr(sources, "RATES", (1e-3, 3e-3))
-    monkeypatch.setattr(sources, "recipe", lambda rate: Recipe(1, batch=4, rate=rate))
-    monkeypatch.setattr(sources, "_CHOSEN", {})
+    monkeypatch.setattr(sources, "_recipe", lambda rate: Recipe(1, batch=4, rate=rate))
     seen = []
 
     def evaluate(model, part, device="auto"):
@@ -71,7 +70,7 @@ def test_a_rate_is_never_chosen_on_the_test_part(monkeypatch):
 
     real = transfer.evaluate
     monkeypatch.setattr(transfer, "evaluate", evaluate)
-    sources.chosen("glyphs", "digits", "full")
+    sources.chosen.__wrapped__("glyphs", "digits", "full")
     assert seen and not any(isinstance(part, TestPart) for part in seen)
 
 

@@ -288,7 +288,7 @@ def test_ctrl_c_ends_the_kernel_and_leaves_no_half_file(tmp_path):
         _until(started.exists)
         family = psutil.Process(process.pid).children(recursive=True)
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does
-        process.wait(30)
+        process.wait(60)
         assert process.returncode != 0
         psutil.wait_procs(family, timeout=10)
         assert [p for p in family if p.is_running()] == []

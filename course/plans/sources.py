@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from functools import cache, partial
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from course import data, models, transfer
 from course.data.tasks import Task
 from course.models import Model
-from course.sweep import Cell, Plan, grid
+from course.sweep import Cell, Plan, grid, once
 from course.training import Recipe
 
 LABELS = 10  # images a class: all that a score may look at, and all to train on
@@ -67,8 +66,7 @@ def task(target: str) -> Task:
     return data.task(TARGETS[target], style="mild", train=TRAIN, test=TESTS)
 
 
-def recipe(rate: float, steps: int = STEPS) -> Recipe:
-    """Return the recipe of every run, at a learning rate."""
+def _recipe(rate: float, steps: int = STEPS) -> Recipe:
     return Recipe(steps, batch=BATCH, rate=rate, augment="shift")
 
 
@@ -88,9 +86,9 @@ def measured(
         Accuracy on the test part after the last step, and the seconds of the training.
     """
     few = task(target).few_shot(LABELS, seed)
-    recipe_ = recipe(rate, steps)
+    how = _recipe(rate, steps)
     run = transfer.run(
-        "full", model(source), few, recipe_, seed, part="test", progress=False
+        "full", model(source), few, how, seed, part="test", progress=False
     )
     return {"accuracy": run.accuracy, "seconds": run.seconds}
 
@@ -102,7 +100,7 @@ def work(source: str, target: str, seed: int) -> dict[str, Any]:
     found = measured(source, target, seed, rate)
     few = task(target).few_shot(LABELS, seed)
     probe = transfer.run(
-        "probe", model(source), few, recipe(rate), seed, part="test", C=C
+        "probe", model(source), few, _recipe(rate), seed, part="test", C=C
     )
     return {
         "rate": rate,
@@ -113,28 +111,17 @@ def work(source: str, target: str, seed: int) -> dict[str, Any]:
     }
 
 
-_CHOSEN: dict[tuple[str, str, str], tuple[float, float]] = {}
-_CHOOSING: dict[tuple[str, str, str], threading.Lock] = {}
-
-
+@once
 def chosen(source: str, target: str, strategy: str) -> tuple[float, float]:
     """Return the rate (a probe's C) that does best on validation, and how well.
 
     Tried with a subset and seed that are not reported; of equals the smaller one.
     """
-    key = (source, target, strategy)
-    with _CHOOSING.setdefault(key, threading.Lock()):  # what two need is computed once
-        if key not in _CHOSEN:
-            _CHOSEN[key] = _best(*key)
-    return _CHOSEN[key]
-
-
-def _best(source: str, target: str, strategy: str) -> tuple[float, float]:
     values = RATES if transfer.STRATEGIES[strategy].descends else transfer.CS
     few = task(target).few_shot(LABELS, APART)
     parts = (few.train, few.validation)
     return transfer.choose_rate(
-        strategy, model(source), *parts, recipe(RATES[0]), values, APART
+        strategy, model(source), *parts, _recipe(RATES[0]), values, APART
     )[0]
 
 
