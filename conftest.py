@@ -8,6 +8,8 @@ OFFLINE = Path(__file__).parent / "tests" / "offline"
 
 # Chapters are compared in the profile in which they were committed.
 os.environ.pop("COURSE_PROFILE", None)
+# No test and no kernel that it starts writes into a reader's progress.
+os.environ["COURSE_PROGRESS"] = ""
 os.environ["PYTHONPATH"] = os.pathsep.join(
     filter(None, [str(OFFLINE), os.environ.get("PYTHONPATH", "")])
 )

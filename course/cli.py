@@ -1,4 +1,4 @@
-"""The command line: `course lab`, `run`, `pretrain` and `sweep`."""
+"""The command line: `course lab`, `run`, `progress`, `class`, `pretrain`, `sweep`."""
 
 from __future__ import annotations
 
@@ -58,6 +58,9 @@ def parser() -> argparse.ArgumentParser:
     _add_run(commands)
     _add_pretrain(commands)
     _add_sweep(commands)
+    _add_progress(commands)
+    _add_class(commands)
+    _add_student(commands)
     return top
 
 
@@ -107,6 +110,68 @@ def _add_sweep(commands: argparse._SubParsersAction) -> None:
         "--out", type=Path, default=Path("runs/tables"), help="default: %(default)s"
     )
     command.set_defaults(command=sweep)
+
+
+def _add_progress(commands: argparse._SubParsersAction) -> None:
+    command = commands.add_parser(
+        "progress", help="show what you have done, and what is worth repeating"
+    )
+    act = command.add_mutually_exclusive_group()
+    act.add_argument(
+        "--export", choices=("json", "csv"), help="write all that is kept, as one text"
+    )
+    act.add_argument(
+        "--forget", action="store_true", help="delete it; asks before it does"
+    )
+    command.add_argument(
+        "--out", type=Path, metavar="FILE", help="of --export; default: the terminal"
+    )
+    command.set_defaults(command=progress)
+
+
+def _add_class(commands: argparse._SubParsersAction) -> None:
+    command = commands.add_parser(
+        "class", help="make one page from the progress files of a class"
+    )
+    command.add_argument(
+        "folder", type=Path, metavar="DIR", help="with a progress file of each learner"
+    )
+    command.add_argument(
+        "--out", type=Path, default=Path("class.html"), help="default: %(default)s"
+    )
+    command.add_argument(
+        "--names", action="store_true", help="call the learners as their files"
+    )
+    command.set_defaults(command=class_view)
+
+
+def _add_student(commands: argparse._SubParsersAction) -> None:
+    command = commands.add_parser("student", help="make copies for a class")
+    command.add_argument(
+        "chapters", nargs="*", metavar="CHAPTER", help="such as 02; default: all"
+    )
+    place = command.add_mutually_exclusive_group(required=True)
+    place.add_argument(
+        "--out", type=Path, metavar="DIR", help="a new folder for the copies"
+    )
+    place.add_argument(
+        "--nbgrader", type=Path, metavar="DIR", help="a new course folder for nbgrader"
+    )
+    kind = command.add_mutually_exclusive_group()
+    kind.add_argument(
+        "--teacher", action="store_true", help="with the answers, and notes"
+    )
+    kind.add_argument("--slides", action="store_true", help="a page of slides each")
+    command.add_argument(
+        "--timing",
+        type=Path,
+        metavar="RECORDS",
+        help="records.json of a run, whose seconds the notes name (with --teacher)",
+    )
+    command.add_argument(
+        "--force", action="store_true", help="replace an earlier copy in that folder"
+    )
+    command.set_defaults(command=student)
 
 
 def _add_profile(command: argparse.ArgumentParser, default: str) -> None:
@@ -220,6 +285,91 @@ def sweep(options: argparse.Namespace) -> int:
 
     path = sweeps.make(options.name, profile=options.profile, out=options.out)
     print(f"Table and card: {path}")
+    return 0
+
+
+def progress(options: argparse.Namespace) -> int:
+    """Show, export or delete what the reader's progress file holds."""
+    from course import progress as kept
+
+    if options.out and not options.export:
+        raise CourseError("--out is for an export: add --export json or --export csv.")
+    if options.export:
+        return _export(kept.export(options.export), options.out)
+    if options.forget:
+        return _forget()
+    from course import syllabus
+
+    place, now = kept.path(), kept.load()
+    from course.exercises.outline import by_chapter  # loads torch
+
+    print(syllabus.as_text(now, by_chapter()))
+    print(f"\nKept in {kept.shown(place)}." if place else "\nNothing is kept.")
+    return 0
+
+
+def _export(text: str, out: Path | None) -> int:
+    from course import progress as kept
+
+    if out is None:
+        print(text, end="")
+    else:
+        kept.write(out, text)
+        print(f"Your progress: {out}")
+    return 0
+
+
+def _forget() -> int:
+    from course import progress as kept
+
+    place = kept.path()
+    if place is None or not place.exists():
+        print("There is no progress to delete.")
+        return 0
+    try:
+        answer = input(f"Delete {kept.shown(place)}, all of your progress? [y/N] ")
+    except EOFError:  # nobody is there to ask
+        answer = ""
+    if answer.strip().lower() not in ("y", "yes"):
+        print("Nothing was deleted.")
+        return 0
+    kept.forget()
+    print("It is deleted.")
+    return 0
+
+
+def class_view(options: argparse.Namespace) -> int:
+    """Make the page of a class and name the files that could not be read."""
+    from course import classroom
+
+    room = classroom.read(options.folder)
+    classroom.write_page(room, options.out, names=options.names)
+    for file, reason in room.refused.items():
+        print(f"left out: {file!r}: {reason}", file=sys.stderr)
+    count = len(room.learners)
+    print(f"{count} learner{'s' * (count != 1)}: {options.out}")
+    return 0
+
+
+def student(options: argparse.Namespace) -> int:
+    """Make copies of chapters for a class, and say where they are."""
+    if options.nbgrader and (options.teacher or options.slides):
+        raise CourseError("--nbgrader makes a folder of its own; leave the other out.")
+    if options.timing and not options.teacher:
+        raise CourseError("--timing belongs to --teacher: only its notes name seconds.")
+    from course import copies, runner
+
+    chapters = runner.find_chapters(options.chapters, runner.notebooks_folder())
+    out = options.nbgrader or options.out
+    if options.nbgrader:
+        copies.nbgrader(chapters, out, force=options.force)
+    elif options.teacher:
+        copies.teacher(chapters, out, timing=options.timing, force=options.force)
+    elif options.slides:
+        copies.slides(chapters, out, force=options.force)
+    else:
+        copies.student(chapters, out, force=options.force)
+    print(f"Made: {out}")
     return 0
 
 

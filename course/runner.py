@@ -17,6 +17,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+from course import progress
 from course.errors import CourseError, unknown
 
 # Where nbconvert's own page is too faint to read: at least 4.5 to 1 on its grey, and
@@ -150,10 +151,15 @@ def _in_a_process(chapter: Path, out: Path, profile: str, seed: int) -> Result:
     for ending in (".ipynb", ".html"):  # of an earlier run: not to be taken for this
         (out / chapter.name).with_suffix(ending).unlink(missing_ok=True)
     try:
-        with ProcessPoolExecutor(1, mp_context=context) as pool:
+        with ProcessPoolExecutor(1, context, _keep_no_progress) as pool:
             return pool.submit(execute, chapter, out, profile, seed).result()
     finally:
         _unfinished(chapter, out).unlink(missing_ok=True)
+
+
+def _keep_no_progress() -> None:
+    """Leave the reader's progress alone in this process and in its kernels."""
+    os.environ[progress.VARIABLE] = ""
 
 
 def _unfinished(chapter: Path, out: Path) -> Path:
@@ -252,12 +258,12 @@ def page_of(notebook: Any, title: str) -> str:
     from course import plots
 
     exporter = HTMLExporter(require_js_url="", jquery_url="")
-    resources = {"metadata": {"name": _heading(notebook) or title}}
+    resources = {"metadata": {"name": heading(notebook) or title}}
     page = exporter.from_notebook_node(plots.described(notebook), resources)[0]
     return page.replace("</head>", READABLE, 1)
 
 
-def _heading(notebook: Any) -> str:
+def heading(notebook: Any) -> str:
     """Return the notebook's title: its first line, where that is a heading."""
     first = notebook["cells"][0]["source"] if notebook["cells"] else ""
     line = first.strip().partition("\n")[0]

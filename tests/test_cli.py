@@ -61,7 +61,7 @@ def _path():
 def test_help_names_the_commands_and_loads_nothing_heavy():
     done = course("--help")
     assert done.returncode == 0
-    for command in ("lab", "run", "pretrain", "sweep"):
+    for command in ("lab", "run", "progress", "class", "pretrain", "sweep"):
         assert command in done.stdout
     code = "import sys, course.cli; course.cli.parser(); print(*sys.modules)"
     loaded = subprocess.run(

@@ -9,6 +9,7 @@ import json
 import logging
 import pkgutil
 import re
+import sys
 import threading
 from pathlib import Path
 
@@ -17,7 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from course import plots, shortlist, widgets
+from course import plots, progress, shortlist, widgets
 from course.errors import CourseError
 from course.exercises import first_prediction
 from course.widgets.accessibility import Accessibility
@@ -126,6 +127,7 @@ def model_chooser():
 
 EXAMPLES = {
     "CorpusExplorer": corpus,
+    "CourseMap": widgets.CourseMap,
     "ExercisePanel": lambda: widgets.ExercisePanel(first_prediction),
     "FeatureMap": lambda: widgets.FeatureMap(figure, ["ring", "star", "ring"]),
     "FiltersForming": lambda: widgets.FiltersForming({0: figure(0), 50: figure(1)}),
@@ -343,6 +345,10 @@ def test_a_page_without_a_kernel_shows_what_the_widget_shows(name):
     if isinstance(widget, widgets.ResultsTable):
         assert bundle["text/html"] in widget.page.value
         assert "Two runs" in bundle["text/plain"]
+        return
+    if isinstance(widget, widgets.CourseMap):
+        (output,) = widget.page.outputs
+        assert bundle["text/html"] == output["data"]["text/html"]
         return
     if isinstance(widget, widgets.Poll | widgets.ExercisePanel):
         assert "\n- " in bundle["text/markdown"] and "\n- " in bundle["text/plain"]
@@ -622,6 +628,75 @@ def test_a_poll_says_whether_the_prediction_came_out(guess, start):
 def test_a_poll_refuses_an_answer_that_it_never_offered():
     with pytest.raises(CourseError, match="Did you mean 'probe'"):
         a_poll().reveal("prob")
+
+
+EXPLAINED = {
+    "probe": "It is quick, and <few> labels are enough for it.",
+    "scratch": "Nothing is inherited; but then nothing helps either.",
+    "full": "It may change everything, the good with the bad.",
+}
+
+
+def test_an_explained_poll_looks_as_one_without_explanations():
+    plain = widgets.Poll("Which is best?", list(EXPLAINED))._repr_mimebundle_()
+    data = widgets.Poll("Which is best?", EXPLAINED)._repr_mimebundle_()
+    for kind in ("text/plain", "text/markdown"):
+        assert data[kind] == plain[kind]
+    assert not any(text in data["text/plain"] for text in EXPLAINED.values())
+
+
+@pytest.mark.parametrize(
+    ("guess", "told"),
+    [(None, ["probe"]), ("probe", ["probe"]), ("scratch", ["scratch", "probe"])],
+)
+def test_a_poll_explains_the_readers_choice_and_the_answer(guess, told):
+    poll = widgets.Poll("Which is best?", EXPLAINED)
+    poll.choices.value = guess
+    text = poll.reveal("probe", "It reached 0.9.").text
+    first, *rest = text.split("\n\n")
+    assert first.endswith("probe. It reached 0.9.")
+    assert rest == [f"“{option}”: {EXPLAINED[option]}" for option in told]
+    assert "&lt;few&gt;" in poll.message.value and "<few>" not in poll.message.value
+
+
+def test_explanations_may_be_given_beside_the_options():
+    options = list(EXPLAINED)
+    poll = widgets.Poll("Which is best?", options, explanations=EXPLAINED)
+    assert poll.options == options and poll.explanations == EXPLAINED
+
+
+@pytest.mark.parametrize(
+    ("options", "explanations", "message"),
+    [
+        ({"probe": "Why.", "full": " "}, None, "'full' has no explanation"),
+        (["probe", "full"], {"probe": "Why."}, "'full' has no explanation"),
+        (["probe", "full"], {**EXPLAINED, "prob": "?"}, "Unknown option"),
+        ({"probe": "Why."}, None, "two or more"),
+    ],
+)
+def test_a_poll_wants_an_explanation_of_each_option_or_of_none(
+    options, explanations, message
+):
+    with pytest.raises(CourseError, match=message):
+        widgets.Poll("Which is best?", options, explanations)
+
+
+def test_a_prediction_is_kept_and_no_prediction_is_not(tmp_path, monkeypatch):
+    place = tmp_path / "progress.json"
+    monkeypatch.setenv("COURSE_PROGRESS", str(place))
+    a_poll().reveal("probe")
+    assert not place.exists()
+    notebook = sys.modules["__main__"]
+    monkeypatch.setattr(notebook, "first_prediction", first_prediction, raising=False)
+    for poll in (a_poll(), widgets.Poll("Why?", ["a", "b"], chapter="choosing")):
+        poll.choices.value = poll.options[1]
+        poll.reveal(poll.options[0])
+    assert dict(progress.load().polls) == {
+        ("first_prediction", "Which is best?"): progress.Vote(
+            "scratch", "scratch", False
+        ),
+        ("choosing", "Why?"): progress.Vote("b", "b", False),
+    }
 
 
 def test_a_monitor_waits_by_default_and_returns_the_curve():

@@ -7,6 +7,7 @@ be driven without a browser, and leaves a still picture for a page without a ker
 from __future__ import annotations
 
 from course.widgets.corpus import CorpusExplorer
+from course.widgets.course_map import CourseMap
 from course.widgets.exercise_panel import ExercisePanel
 from course.widgets.feature_map import FeatureMap
 from course.widgets.filters_forming import FiltersForming
@@ -24,6 +25,7 @@ from course.widgets.winner import PredictTheWinner
 
 __all__ = [
     "CorpusExplorer",
+    "CourseMap",
     "ExercisePanel",
     "FeatureMap",
     "FiltersForming",

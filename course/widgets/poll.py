@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import ipywidgets
 
+from course import progress, syllabus
 from course.errors import CourseError, unknown
 from course.widgets.accessibility import Accessibility
 from course.widgets.base import Panel, Words, button, guarded
@@ -29,13 +30,30 @@ class Poll(Panel):
 
     Args:
         question: one sentence that ends with a question mark.
-        options: two or more answers.
+        options: two or more answers; as a mapping, each with its explanation: why one
+            would think so, and what is true in it. `reveal` shows those of the answer
+            and of the reader's own choice.
+        explanations: the same mapping, where `options` is none.
+        chapter: whose progress a prediction belongs to, such as "fine_tuning"; left
+            out, that of the notebook in which the poll stands.
+
+    Raises:
+        CourseError: fewer than two options, two alike, or one without its explanation.
     """
 
-    def __init__(self, question: str, options: Sequence[str]) -> None:
+    def __init__(
+        self,
+        question: str,
+        options: Sequence[str] | Mapping[str, str],
+        explanations: Mapping[str, str] | None = None,
+        chapter: str = "",
+    ) -> None:
         self.question, self.options = question, [str(option) for option in options]
         if len(set(self.options)) != len(self.options) or len(self.options) < 2:
             raise CourseError("A poll needs two or more options, all different.")
+        told = options if isinstance(options, Mapping) else explanations
+        self.explanations = _explained(self.options, told)
+        self.chapter = chapter or syllabus.here()
         self.choices = ipywidgets.RadioButtons(
             options=self.options,
             value=None,
@@ -78,6 +96,8 @@ class Poll(Panel):
     def reveal(self, correct_option: str, because: str = "") -> Verdict:
         """Say whether the prediction came out, here and in the cell that asks.
 
+        A prediction is kept in the reader's progress file.
+
         Args:
             correct_option: what the experiment answered, one of the options.
             because: a sentence made from the results.
@@ -89,8 +109,21 @@ class Poll(Panel):
             raise unknown("option", correct_option, self.options)
         self.choices.disabled = self.button.disabled = True
         text = f"{self._outcome(correct_option)} {because}".strip()
-        self._say(text)
-        return Verdict(text)
+        lines = [text, *self._why(correct_option)]
+        self.message.show("".join(f"<p>{html.escape(line)}</p>" for line in lines))
+        if self.prediction is not None:
+            right = self.prediction == correct_option
+            progress.polled(self.chapter, self.question, self.prediction, right)
+        return Verdict("\n\n".join(lines))
+
+    def _why(self, correct: str) -> list[str]:
+        """Explain the answer, and before it the reader's choice where it is another."""
+        chosen = [] if self.prediction in (None, correct) else [self.prediction]
+        return [
+            f"“{option}”: {self.explanations[option]}"
+            for option in [*chosen, correct]
+            if option in self.explanations
+        ]
 
     def _outcome(self, correct: str) -> str:
         if self.prediction is None:
@@ -112,3 +145,22 @@ class Poll(Panel):
         data["text/plain"] = f"{self.question}\n{options}"
         data["text/markdown"] = f"**{self.question}**\n\n{options}"
         return data
+
+
+def _explained(
+    options: Sequence[str], told: Mapping[str, str] | None
+) -> dict[str, str]:
+    """Return the explanation of each option, or none of all of them."""
+    if told is None:
+        return {}
+    explanations = {str(option): str(text).strip() for option, text in told.items()}
+    for option in explanations:
+        if option not in options:
+            raise unknown("option", option, options)
+    for option in options:
+        if not explanations.get(option):
+            raise CourseError(
+                f"The option {option!r} has no explanation; expected why one would "
+                "think so, and what is true in it."
+            )
+    return explanations

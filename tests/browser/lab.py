@@ -130,6 +130,7 @@ def _environment(folder: Path, root: Path) -> dict[str, str]:
     paths = [str(root), os.environ.get("PYTHONPATH", "")]
     variables = {name: str(place) for name, place in places.items()}
     variables["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
+    variables["COURSE_PROGRESS"] = str(folder / "progress.json")
     return {**os.environ, **variables, "PYTHONDONTWRITEBYTECODE": "1"}
 
 
