@@ -3,30 +3,35 @@
 from __future__ import annotations
 
 import ast
-import contextlib
-import copy
-import html
+import dis
 import inspect
-import io
 import textwrap
-import warnings
+import types
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from IPython.display import display
 from torch import nn
 
-TOLERANCE = 1e-4
-SHOWN = 160  # characters of a value that a message quotes
-UNTOUCHED = (type(None), type(Ellipsis))
+from course import progress
+from course.exercises import trial
+from course.exercises.compare import quoted
+from course.exercises.page import SIGNS, as_page, as_text
+from course.exercises.trial import is_nothing
 
+__all__ = ["SIGNS", "Case", "Exercise", "Mistake", "Rule", "Verdict", "seeded"]
 
-class Failed(Exception):
-    """An answer is not right; the message is for the reader."""
+DRAWN = 20  # random cases of a check
+KINDS = (
+    "write a function",
+    "find the bug",
+    "predict, then run",
+    "design an experiment",
+    "choose and defend",
+)
 
 
 @dataclass(frozen=True)
@@ -36,10 +41,18 @@ class Case:
     Args:
         arguments: passed by position; each call gets its own copy.
         shown: the call as the reader would write it.
+        part: what of the exercise it tries, such as "ties"; credit is given by parts.
     """
 
     arguments: tuple[Any, ...]
     shown: str
+    part: str = "the plain case"
+
+    @classmethod
+    def of(cls, name: str, *arguments: Any, part: str = "the plain case") -> Case:
+        """Make a case that shows itself as `name(…)`."""
+        inside = ", ".join(quoted(argument) for argument in arguments)
+        return cls(arguments, f"{name}({inside})", part)
 
 
 @dataclass(frozen=True)
@@ -49,18 +62,54 @@ class Mistake:
     Args:
         answer: a function that makes the mistake.
         cause: what went wrong and what to look at, in one sentence.
+        name: what the mistake is called, in a few words.
     """
 
     answer: Callable[..., Any]
     cause: str
+    name: str = ""
+
+
+def _itself(value: Any) -> Any:
+    return value
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One thing that must be true of an answer, where many answers are right.
+
+    Args:
+        name: what the mistake is called where the rule is broken.
+        holds: from what came back and the arguments, to whether it is kept.
+        expected: what was expected, as the end of a sentence.
+        cause: what usually went wrong and what to look at, in one sentence.
+        look: the part of what came back that a message quotes.
+    """
+
+    name: str
+    holds: Callable[..., bool]
+    expected: str
+    cause: str
+    look: Callable[[Any], Any] = _itself
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of an answer: "passed", "failed" or "not started"."""
+    """What became of an answer.
+
+    Args:
+        status: "passed", "failed" or "not started".
+        message: for the reader, one to three sentences.
+        score: between 0 and 1, the share of the parts that are right.
+        mistake: the name of the mistake that was recognised.
+        example: a counter-example as HTML.
+    """
 
     status: str
     message: str
+    score: float = 0.0
+    mistake: str = ""
+    example: str = ""
 
 
 NOT_STARTED = Verdict("not started", "The chapter goes on with the reference answer.")
@@ -77,11 +126,17 @@ class Exercise:
         difficulty: "easy", "medium" or "hard".
         trains: what the reader learns by it.
         hints: three steps, from a nudge to nearly the answer.
-        reference: a right answer, written to be read.
-        cases: makes the cases; the same ones every time.
+        reference: a right answer, written to be read, slow and plain.
+        cases: makes cases thought of by hand; the same ones every time.
         mistakes: wrong answers that are recognised by what they return.
         observe: from what came back and the arguments, as the answer left them, to
             what is compared; left out, that is what came back.
+        kind: one of KINDS.
+        place: the section of the chapter that explains it.
+        draw: makes a random case; the smallest one that fails is shown.
+        given: what is handed out instead of an empty stub, such as a bug to find.
+        rules: where many answers are right, what must be true of all of them; the
+            reference is then one of them, and nothing is compared with it.
     """
 
     name: str
@@ -94,6 +149,11 @@ class Exercise:
     cases: Callable[[], Sequence[Case]]
     mistakes: tuple[Mistake, ...]
     observe: Callable[..., Any] | None = None
+    kind: str = KINDS[0]
+    place: str = ""
+    draw: Callable[[torch.Generator], Case] | None = None
+    given: Callable[..., Any] | None = None
+    rules: tuple[Rule, ...] = ()
 
     def check(self, answer: Callable[..., Any]) -> Callable[..., Any]:
         """Try an answer, show the verdict, and return a function that works.
@@ -104,7 +164,7 @@ class Exercise:
         """
         verdict = self.judge(answer)
         _record(self, verdict)
-        text, page = _as_text(self, verdict), _as_page(self, verdict)
+        text, page = as_text(self, verdict), as_page(self, verdict)
         display({"text/html": page, "text/plain": text}, raw=True)
         return answer if verdict.status == "passed" else self.reference
 
@@ -113,6 +173,19 @@ class Exercise:
         """What the last check in this kernel said; "not started" before the first."""
         return _verdicts.get(self, NOT_STARTED)
 
+    def points(self, most: float) -> float:
+        """Return the points for the last check in this kernel, in part where due.
+
+        Args:
+            most: for an answer that is right in all its parts.
+        """
+        return round(self.verdict.score * most, 2)
+
+    @property
+    def chapter(self) -> str:
+        """The module that holds the exercise, such as "fine_tuning"."""
+        return self.reference.__module__.rpartition(".")[2]
+
     @property
     def about(self) -> str:
         """How hard it is, how long it takes and what it is good for."""
@@ -120,67 +193,80 @@ class Exercise:
 
     @property
     def source(self) -> str:
-        """The reference answer as it is written."""
-        return textwrap.dedent(inspect.getsource(self.reference))
+        """The reference answer as it is written; "" where no source is at hand."""
+        try:
+            text = textwrap.dedent(inspect.getsource(self.reference))
+        except (OSError, TypeError):
+            return ""
+        return text if f"def {self.reference.__name__}(" in text else ""
+
+    def all_cases(self) -> list[Case]:
+        """Return the cases made by hand and then the drawn ones, small ones first."""
+        cases = list(self.cases())
+        if self.draw is None:
+            return cases
+        generator = seeded(0)
+        drawn = [self.draw(generator) for _ in range(DRAWN)]
+        return cases + sorted(drawn, key=lambda case: _size(case.arguments))
 
     def judge(self, answer: Callable[..., Any]) -> Verdict:
         """Try an answer on every case; nothing that it does gets out of here."""
-        if is_stub(answer):
+        if is_stub(answer) or answer is self.reference or self._untouched(answer):
             return NOT_STARTED
         if not callable(answer):
             kind = type(answer).__name__
             text = f"`{self.name}` should be a function and is a {kind}."
             return Verdict("failed", text)
-        empty = 0
-        cases = self.cases()
-        for case in cases:
-            try:
-                empty += self._try(answer, case)
-            except NotImplementedError:
-                return NOT_STARTED
-            except Failed as failure:
-                return Verdict("failed", str(failure))
-            except Exception as error:  # a value that cannot even be looked at
-                text = (
-                    f"{case.shown}: found a value that raises {type(error).__name__}."
-                )
-                return Verdict("failed", text)
-        if empty == len(cases):
+        try:
+            report = trial.tried(self, answer)
+        except trial.NotStarted:
             return NOT_STARTED
-        if empty:
-            return Verdict("failed", f"`{self.name}` sometimes returns None.")
-        count = f"{len(cases)} cases"
-        return Verdict(
-            "passed", f"Right in all {count}. The chapter uses your version."
-        )
+        except trial.Failed as failure:
+            return Verdict("failed", str(failure))
+        return self._verdict_on(report)
 
-    def _try(self, answer: Callable[..., Any], case: Case) -> bool:
-        """Check one case; True where nothing came back at all."""
-        expected = self._outcome(self.reference, case)
-        found = _guarded(lambda: self._outcome(answer, case), case.shown)
-        if isinstance(found, UNTOUCHED):
-            return True
-        problem = difference(found, expected)
-        if problem:
-            cause = self._cause(found, case)
-            raise Failed(f"{case.shown}: {problem}.{cause}")
-        return False
+    def _verdict_on(self, report: trial.Report) -> Verdict:
+        if report.wrong:
+            text = trial.message(report, self.place)
+            table = trial.counter_example(self, report)
+            return Verdict("failed", text, report.score, report.mistake, table)
+        what = "every respect" if self.rules else f"all {len(report.findings)} cases"
+        text = f"Right in {what}. The chapter uses your version."
+        return Verdict("passed", text, 1.0)
 
-    def _outcome(self, function: Callable[..., Any], case: Case) -> Any:
-        """Call a function on its own copy of a case and observe what it did."""
-        arguments = copy.deepcopy(case.arguments)
-        result = function(*arguments)
-        if self.observe is None or isinstance(result, UNTOUCHED):
-            return result
-        return self.observe(result, *arguments)
+    def _untouched(self, answer: Any) -> bool:
+        """Say whether the answer is still what was handed out, whatever its name."""
+        given, function = self.given, types.FunctionType
+        if not isinstance(given, function) or not isinstance(answer, function):
+            return False
+        return _essence(answer) == _essence(given)
 
-    def _cause(self, found: Any, case: Case) -> str:
-        for mistake in self.mistakes:
-            with contextlib.suppress(Exception):
-                wrong = self._outcome(mistake.answer, case)
-                if not difference(found, wrong):
-                    return f" {mistake.cause}"
-        return ""
+
+# How a method is fetched depends on where its name was imported: the compiler knows
+# that only within one file, and a notebook's cells are files of their own.
+FETCHED = {"LOAD_METHOD": "LOAD_ATTR"}
+JUMPS = frozenset((*dis.hasjrel, *dis.hasjabs))
+
+
+def _essence(function: types.FunctionType | types.CodeType) -> list[Any]:
+    """Return what a function does: its steps without name, place and docstring."""
+    steps: list[Any] = []
+    for step in dis.get_instructions(function):
+        value = "" if step.opcode in JUMPS else step.argval
+        if isinstance(value, types.CodeType):
+            value = _essence(value)
+        if step.opname != "PUSH_NULL":
+            steps.append((FETCHED.get(step.opname, step.opname), repr(value)))
+    return steps
+
+
+def _size(value: Any) -> int:
+    """Return how many numbers a value holds, roughly: what is shown first is small."""
+    if isinstance(value, torch.Tensor):
+        return value.numel()
+    if isinstance(value, Iterable) and not isinstance(value, str):
+        return sum(_size(item) for item in value)
+    return 1
 
 
 _verdicts: dict[Exercise, Verdict] = {}
@@ -199,6 +285,14 @@ def on_check(listener: Callable[[], None]) -> None:
 
 def _record(exercise: Exercise, verdict: Verdict) -> None:
     _verdicts[exercise] = verdict
+    if verdict.status != "not started":
+        progress.checked(
+            exercise.chapter,
+            exercise.name,
+            verdict.status,
+            verdict.score,
+            verdict.mistake,
+        )
     _listeners[:] = [reference for reference in _listeners if reference() is not None]
     for reference in list(_listeners):
         listener = reference()
@@ -211,7 +305,7 @@ def is_stub(answer: Any) -> bool:
 
     No body is a docstring, `...`, `pass`, or raising NotImplementedError.
     """
-    if isinstance(answer, UNTOUCHED):
+    if is_nothing(answer):
         return True
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(answer)))
@@ -231,170 +325,10 @@ def _is_nothing(statement: ast.stmt) -> bool:
     if isinstance(statement, ast.Return):
         value = statement.value
         return value is None or (
-            isinstance(value, ast.Constant) and isinstance(value.value, UNTOUCHED)
+            isinstance(value, ast.Constant) and is_nothing(value.value)
         )
     raised = ast.unparse(statement) if isinstance(statement, ast.Raise) else ""
     return raised.startswith("raise NotImplementedError")
-
-
-def _guarded(call: Callable[[], Any], shown: str) -> Any:
-    """Call an answer, keeping its prints and its errors to ourselves."""
-    silent = io.StringIO()
-    try:
-        with (
-            contextlib.redirect_stdout(silent),
-            contextlib.redirect_stderr(silent),
-            warnings.catch_warnings(action="ignore"),
-        ):
-            return call()
-    except NotImplementedError:
-        raise
-    except KeyboardInterrupt:
-        raise Failed(f"{shown}: it was interrupted; does a loop end?") from None
-    except BaseException as error:  # SystemExit too: an answer must not end the page
-        kind = type(error).__name__
-        reason = f"{kind}: {_text_of(error)}" if _text_of(error) else kind
-        raise Failed(f"{shown}: it raised {reason}.") from None
-
-
-def _text_of(value: Any) -> str:
-    try:
-        lines = str(value).strip().splitlines()
-    except Exception:
-        return ""
-    return _short(lines[0]) if lines else ""
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
-
-
-def quoted(value: Any) -> str:
-    """Write a value as a message shows it: rounded, on one line, not too long."""
-    if isinstance(value, torch.Tensor) and value.numel() == 1 and value.ndim == 0:
-        value = value.item()
-    if isinstance(value, torch.Tensor):
-        listed = value.detach().flatten()[:6].tolist()
-        dots = ", …" if value.numel() > 6 else ""
-        numbers = ", ".join(quoted(number) for number in listed)
-        return _short(f"a tensor {tuple(value.shape)} of [{numbers}{dots}]")
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    if isinstance(value, (list, tuple)) and len(value) <= 20:
-        inner = ", ".join(quoted(item) for item in value)
-        return _short(f"[{inner}]" if isinstance(value, list) else f"({inner})")
-    try:
-        return _short(" ".join(repr(value).split()))
-    except Exception:
-        return f"a {type(value).__name__}"
-
-
-def difference(found: Any, expected: Any) -> str:
-    """Say how two values differ, or nothing where they agree up to rounding.
-
-    Tensors, arrays and numbers are compared by value; lists and tuples item by item.
-    """
-    try:
-        return _difference(found, expected)
-    except Exception as error:
-        kind = type(error).__name__
-        return f"found something that cannot be compared ({kind}): {quoted(found)}"
-
-
-def _difference(found: Any, expected: Any) -> str:
-    if isinstance(expected, (torch.Tensor, float)):
-        return _numbers_differ(found, expected)
-    if isinstance(expected, (list, tuple)):
-        return _items_differ(found, expected)
-    if isinstance(expected, Mapping):
-        return _entries_differ(found, expected)
-    if isinstance(expected, (set, frozenset)) and isinstance(found, (list, tuple)):
-        found = set(found)
-    if isinstance(found, (torch.Tensor, np.generic)):
-        found = found.item()
-    return "" if found == expected else _both(found, expected)
-
-
-def _both(found: Any, expected: Any) -> str:
-    return f"found {quoted(found)}, expected {quoted(expected)}"
-
-
-def _numbers_differ(found: Any, expected: Any) -> str:
-    right = torch.as_tensor(expected).detach()
-    numeric = (torch.Tensor, np.ndarray, np.generic, float, int, list, tuple)
-    if not isinstance(found, numeric):
-        kind = type(found).__name__
-        return f"found a {kind} ({quoted(found)}), expected {quoted(expected)}"
-    values = torch.as_tensor(found).detach().cpu()
-    if values.shape != right.shape:
-        return f"found shape {tuple(values.shape)}, expected shape {tuple(right.shape)}"
-    values, right = values.double(), right.double()
-    if not torch.isfinite(values).all() and torch.isfinite(right).all():
-        return f"found values that are not finite: {quoted(found)}"
-    close = torch.allclose(
-        values, right, rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True
-    )
-    return "" if close else _both(found, expected)
-
-
-def _items_differ(found: Any, expected: Sequence[Any]) -> str:
-    if isinstance(found, (torch.Tensor, np.ndarray)):
-        found = found.tolist()
-    if not isinstance(found, (list, tuple)):
-        return f"found a {type(found).__name__}, expected {quoted(expected)}"
-    if len(found) != len(expected):
-        return (
-            f"found {len(found)} items, expected {len(expected)}: "
-            f"{quoted(found)} against {quoted(expected)}"
-        )
-    pairs = zip(found, expected, strict=True)
-    for place, (one, other) in enumerate(pairs):
-        problem = _difference(one, other)
-        if problem:
-            return f"item {place}: {problem}"
-    return ""
-
-
-def _entries_differ(found: Any, expected: Mapping[Any, Any]) -> str:
-    if not isinstance(found, Mapping):
-        return f"found a {type(found).__name__}, expected a dict"
-    if set(found) != set(expected):
-        return (
-            f"found the keys {quoted(list(found))}, expected {quoted(list(expected))}"
-        )
-    for key, value in expected.items():
-        problem = _difference(found[key], value)
-        if problem:
-            return f"{key!r}: {problem}"
-    return ""
-
-
-SIGNS = {"passed": "✓", "failed": "✗", "not started": "○"}
-
-
-def _as_text(exercise: Exercise, verdict: Verdict) -> str:
-    sign = SIGNS[verdict.status]
-    return f"{sign} {exercise.title}: {verdict.status}. {verdict.message}"
-
-
-def _as_page(exercise: Exercise, verdict: Verdict) -> str:
-    sign, status = SIGNS[verdict.status], verdict.status
-    about = f"{exercise.title} · {exercise.about}"
-    folds = [
-        _folded(f"Hint {place}", f"<p>{html.escape(hint)}</p>")
-        for place, hint in enumerate(exercise.hints, start=1)
-    ]
-    source = html.escape(exercise.source)
-    folds.append(_folded("Reference answer", f"<pre><code>{source}</code></pre>"))
-    return (
-        f'<div role="status"><p><b>{sign} {html.escape(status.capitalize())}</b> '
-        f"({html.escape(about)})</p><p>{html.escape(verdict.message)}</p></div>"
-        + "".join(folds)
-    )
-
-
-def _folded(summary: str, body: str) -> str:
-    return f"<details><summary>{summary}</summary>{body}</details>"
 
 
 def seeded(seed: int) -> torch.Generator:

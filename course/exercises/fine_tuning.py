@@ -2,13 +2,167 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
+from itertools import islice
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from course.exercises.base import Case, Exercise, Mistake, seeded, small_network
+from course.exercises import fine_tuning_mistakes as mistakes
+from course.exercises.base import Case, Exercise, seeded
+from course.exercises.fine_tuning_mistakes import Optimiser
+
+MANY = 100  # names; no experiment or network of a check has as many
+
+
+def _whole(generator: torch.Generator, low: int, high: int) -> int:
+    """Draw a whole number, both ends included."""
+    return int(torch.randint(low, high + 1, (), generator=generator))
+
+
+def _one_of(generator: torch.Generator, choices: Sequence[Any]) -> Any:
+    return choices[int(torch.rand((), generator=generator) * len(choices))]
+
+
+class _Network(nn.Module):
+    """A ResNet in small: conv1, bn1, layers with names of their own, and fc.
+
+    The old head is all ones, so that it is recognised.
+    """
+
+    def __init__(self, layers: int, classes: int) -> None:
+        super().__init__()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            self.conv1 = nn.Conv2d(3, 4, 3, bias=False)
+            self.bn1 = nn.BatchNorm2d(4)
+            for place in range(1, layers + 1):
+                layer = nn.Sequential()
+                layer.add_module("conv1", nn.Conv2d(4, 4, 1, bias=False))
+                layer.add_module("bn1", nn.BatchNorm2d(4))
+                self.add_module(f"layer{place}", layer)
+            self.fc: nn.Module = nn.Linear(4, classes)
+        nn.init.ones_(self.fc.weight)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return (N, classes) logits for (N, 3, H, W) images."""
+        for name, child in self.named_children():
+            if name == "conv1" or name == "bn1" or name.startswith("layer"):
+                images = F.silu(child(images))
+        return self.fc(images.mean(dim=(2, 3)))
+
+
+@cache
+def _network(layers: int = 1, classes: int = 2) -> _Network:
+    """Return the one network of this size; every call of an answer gets a copy."""
+    return _Network(layers, classes)
+
+
+def _numbers_of(network: nn.Module) -> dict[str, Tensor]:
+    """Return copies of all that may move in a training step, by name."""
+    return {
+        name: value.clone()
+        for name, value in network.state_dict().items()
+        if not name.endswith("num_batches_tracked")
+    }
+
+
+def _moved(network: nn.Module, steps: int, step: Callable[[], None]) -> list[str]:
+    """Train for some steps, and return the names of what has moved."""
+    before = _numbers_of(network)
+    images = torch.randn(4, 3, 6, 6, generator=seeded(0)) + 1
+    for _ in range(steps):
+        network.zero_grad()
+        loss = (network(images) - 1).square().mean()
+        if loss.requires_grad:
+            loss.backward()
+        step()
+    after = _numbers_of(network)
+    return sorted(name for name in after if not torch.equal(after[name], before[name]))
+
+
+def is_fair_reference(a: Mapping[str, Any], b: Mapping[str, Any]) -> set[str]:
+    """Return what differs between two experiments and should not.
+
+    The strategy is what is compared. The rate may differ too, as long as it was chosen
+    on the same part. All else must be equal; a setting that only one names differs.
+    """
+    differs = set()
+    for name in set(a) | set(b):
+        if name in ("strategy", "rate"):
+            continue
+        if name not in a or name not in b or a[name] != b[name]:
+            differs.add(name)
+    return differs
+
+
+def _names(result: Any, *_: Any) -> Any:
+    """Return names in order, whatever held them; anything else as it is."""
+    if isinstance(result, (str, Mapping, Tensor)) or not isinstance(result, Iterable):
+        return result
+    found = list(islice(result, MANY))
+    if len(found) == MANY:
+        return found
+    return sorted({str(name): name for name in found}.values(), key=str)
+
+
+CHOICES: dict[str, tuple[Any, ...]] = {
+    "steps": (50, 100, 200, 400),
+    "batch": (8, 16, 32),
+    "augment": ("none", "shift", "flip"),
+    "rate": (0.03, 0.01, 0.003),
+    "rate chosen on": ("validation", "test", "nothing"),
+}
+FAIR, RECIPE, CHOSEN = "a fair comparison", "another recipe", "how the rate was chosen"
+ALONE = "a setting that only one names"
+
+
+def _fair_case(part: str, generator: torch.Generator) -> Case:
+    """Draw two experiments that differ in the strategy and in what the part says."""
+    a = {name: _one_of(generator, choices) for name, choices in CHOICES.items()}
+    names = {FAIR: [], CHOSEN: ["rate chosen on"], ALONE: []}.get(part)
+    if names is None:
+        names = ["steps", "batch", "augment"][_whole(generator, 0, 1) :]
+        names = names[: _whole(generator, 1, 2)]
+    b = dict(a)
+    for name in (*names, *["rate"][: _whole(generator, 0, 1)]):
+        b[name] = _one_of(generator, [v for v in CHOICES[name] if v != a[name]])
+    if part == ALONE:
+        del _one_of(generator, (a, b))[_one_of(generator, ("batch", "augment"))]
+    one, other = {"strategy": "full", **a}, {"strategy": "scratch", **b}
+    return Case.of("is_fair", one, other, part=part)
+
+
+def _draw_fair(generator: torch.Generator) -> Case:
+    return _fair_case(_one_of(generator, (FAIR, RECIPE, CHOSEN, ALONE)), generator)
+
+
+is_fair = Exercise(
+    name="is_fair",
+    title="Is this comparison fair?",
+    minutes=6,
+    difficulty="easy",
+    trains="reading an experiment before believing it",
+    kind="write a function",
+    place="An unfair budget",
+    hints=(
+        "Two strategies should differ in the strategy: what else may differ?",
+        "The rate may, if both were chosen on validation data; steps may not.",
+        "Go over set(a) | set(b) without strategy and rate; a name that one of them "
+        "lacks differs as well.",
+    ),
+    reference=is_fair_reference,
+    cases=lambda: [
+        _fair_case(part, seeded(seed))
+        for seed, part in enumerate((FAIR, RECIPE, CHOSEN, ALONE), start=1)
+    ],
+    draw=_draw_fair,
+    observe=_names,
+    mistakes=mistakes.IS_FAIR,
+)
 
 
 def freeze_reference(network: nn.Module, names: Sequence[str]) -> list[str]:
@@ -28,63 +182,36 @@ def freeze_reference(network: nn.Module, names: Sequence[str]) -> list[str]:
     return [name for name, p in network.named_parameters() if p.requires_grad]
 
 
-def _forgot_statistics(network: nn.Module, names: Sequence[str]) -> list[str]:
-    for name in names:
-        network.get_submodule(name).requires_grad_(False)
-    return [name for name, p in network.named_parameters() if p.requires_grad]
-
-
-def _only_eval(network: nn.Module, names: Sequence[str]) -> list[str]:
-    for name in names:
-        network.get_submodule(name).eval()
-    return [name for name, p in network.named_parameters() if p.requires_grad]
-
-
-def _froze_the_others(network: nn.Module, names: Sequence[str]) -> list[str]:
-    others = [name for name, _ in network.named_children() if name not in names]
-    return freeze_reference(network, others)
-
-
-def _named_the_frozen(network: nn.Module, names: Sequence[str]) -> list[str]:
-    freeze_reference(network, names)
-    return [name for name, p in network.named_parameters() if not p.requires_grad]
-
-
-def _all_in_eval(network: nn.Module, names: Sequence[str]) -> list[str]:
-    left = freeze_reference(network, names)
-    network.eval()
-    return left
-
-
 def _moved_by_a_step(result: Any, network: nn.Module, _: Any) -> dict[str, Any]:
     """Train for one step, and say what was returned and what has moved."""
-    before = {name: value.clone() for name, value in network.state_dict().items()}
-    images = torch.randn(4, 3, 6, 6, generator=seeded(0)) + 1
-    parameters = [p for p in network.parameters() if p.requires_grad]
-    loss = _forward(network, images).square().sum()
-    if parameters:
-        loss.backward()
-        torch.optim.SGD(parameters, lr=0.1).step()
-    after = network.state_dict()
-    moved = {name for name in after if not torch.equal(before[name], after[name])}
-    counted = {name for name in moved if not name.endswith("num_batches_tracked")}
-    return {"still trains": set(result), "moved in a step": counted}
+
+    def step() -> None:
+        # By hand: the first optimiser of a process takes a second to import.
+        with torch.no_grad():
+            for parameter in network.parameters():
+                if parameter.grad is not None:
+                    parameter -= 0.1 * parameter.grad
+
+    moved = _moved(network, 1, step)
+    return {"still trains": _names(result), "moved in a step": moved}
 
 
-def _forward(network: nn.Module, images: Tensor) -> Tensor:
-    children = dict(network.named_children())
-    head = children.pop("fc")
-    for child in children.values():
-        images = child(images)
-    return head(images.mean(dim=(2, 3)))
+BACKBONE, SOME = "the whole backbone", "some children"
+HEAD, NOTHING = "the head alone", "nothing to freeze"
 
 
-def _freeze_cases() -> list[Case]:
-    choices = [("conv1", "bn1", "layer1"), ("conv1", "bn1"), ("fc",)]
-    return [
-        Case((small_network(), names), f"freeze(network, {list(names)})")
-        for names in choices
-    ]
+def _freeze_case(part: str, generator: torch.Generator) -> Case:
+    network = _network(_whole(generator, 1, 2))
+    *names, head = [name for name, _ in network.named_children()]
+    chosen = {BACKBONE: names, HEAD: [head], NOTHING: []}.get(part)
+    if chosen is None:
+        order = torch.randperm(len(names), generator=generator).tolist()
+        chosen = [names[k] for k in order[: _whole(generator, 1, len(names) - 1)]]
+    return Case((network, chosen), f"freeze(network, {chosen})", part)
+
+
+def _draw_freeze(generator: torch.Generator) -> Case:
+    return _freeze_case(_one_of(generator, (BACKBONE, SOME, HEAD, NOTHING)), generator)
 
 
 freeze = Exercise(
@@ -93,6 +220,8 @@ freeze = Exercise(
     minutes=8,
     difficulty="medium",
     trains="what requires_grad does not reach",
+    kind="write a function",
+    place="3 · Is it really frozen?",
     hints=(
         "A parameter moves by its gradient. What else in a network moves?",
         "BatchNorm updates running_mean and running_var in every forward pass in "
@@ -101,24 +230,111 @@ freeze = Exercise(
         "on the same part; then list the parameters with requires_grad.",
     ),
     reference=freeze_reference,
-    cases=_freeze_cases,
-    mistakes=(
-        Mistake(
-            _forgot_statistics,
-            "BatchNorm's running_mean and running_var still move: put the frozen parts "
-            "in eval mode.",
-        ),
-        Mistake(_only_eval, "eval() stops no gradient: use requires_grad_(False)."),
-        Mistake(_froze_the_others, "You froze what was to train, and the other way."),
-        Mistake(
-            _named_the_frozen, "Return the names that still train, not the frozen."
-        ),
-        Mistake(
-            _all_in_eval,
-            "The whole network is in eval mode: only the frozen parts should be.",
-        ),
-    ),
+    cases=lambda: [
+        _freeze_case(part, seeded(seed))
+        for seed, part in enumerate((BACKBONE, SOME, HEAD, NOTHING))
+    ],
+    draw=_draw_freeze,
     observe=_moved_by_a_step,
+    mistakes=mistakes.FREEZE,
+)
+
+
+def prepare_reference(
+    network: nn.Module, classes: int, frozen: bool, rate: float
+) -> Optimiser:
+    """Give a network a new head, and return an optimiser that trains it.
+
+    Args:
+        network: in training mode, its head is `fc`; changed in place.
+        classes: how many the new head tells apart.
+        frozen: whether all but the head stays as it is, statistics included.
+        rate: the learning rate.
+    """
+    if frozen:
+        network.requires_grad_(False)
+        network.eval()  # or BatchNorm's statistics go on moving
+    network.fc = nn.Linear(network.fc.in_features, classes)
+    return torch.optim.AdamW(network.parameters(), lr=rate)
+
+
+def _prepare_as_handed_out(
+    network: nn.Module, classes: int, frozen: bool, rate: float
+) -> Optimiser:
+    optimizer = torch.optim.AdamW(network.parameters(), lr=rate)
+    if frozen:
+        network.requires_grad_(False)
+        network.eval()  # or BatchNorm's statistics go on moving
+    network.fc = nn.Linear(network.fc.in_features, classes)
+    return optimizer
+
+
+def _prepared(
+    result: Any, network: nn.Module, classes: int, frozen: bool, rate: float
+) -> dict[str, Any]:
+    """Train for two steps, and say what the head is, what moves, and how fast."""
+    optimizer = result if isinstance(result, Optimiser) else None
+    kind = "an optimiser" if optimizer else type(result).__name__
+    groups = optimizer.param_groups if optimizer else []
+    with torch.no_grad():
+        new = all(not bool((p == 1).all()) for p in network.fc.parameters())
+    moved = _moved(network, 2, optimizer.step if optimizer else lambda: None)
+    logits = network(torch.zeros(2, 3, 6, 6))
+    return {
+        "what was returned": kind,
+        "numbers for a picture": logits.shape[1],
+        "the head is a new one": new,
+        "moved in two steps": moved,
+        "rates": sorted({float(group["lr"]) for group in groups}),
+    }
+
+
+FREE, STILL = "everything trains", "a frozen backbone"
+AGAIN = "as many classes as before"
+
+
+def _prepare_case(part: str, generator: torch.Generator) -> Case:
+    before = _whole(generator, 2, 4)
+    classes = before if part == AGAIN else before + _whole(generator, 1, 3)
+    frozen = _whole(generator, 0, 1) == 1 if part == AGAIN else part == STILL
+    rate = _one_of(generator, (0.3, 0.1, 0.03))
+    network = _network(_whole(generator, 0, 2), before)
+    shown = f"prepare(network, {classes}, {frozen}, {rate:g})"
+    return Case((network, classes, frozen, rate), shown, part)
+
+
+def _prepare_cases() -> list[Case]:
+    # The first optimiser of a process imports much; that is not the reader's time.
+    torch.optim.SGD([torch.zeros(1)], lr=1.0).zero_grad()
+    parts = enumerate((FREE, STILL, AGAIN, AGAIN))
+    return [_prepare_case(part, seeded(seed)) for seed, part in parts]
+
+
+def _draw_prepare(generator: torch.Generator) -> Case:
+    return _prepare_case(_one_of(generator, (FREE, STILL, AGAIN)), generator)
+
+
+prepare = Exercise(
+    name="prepare",
+    title="The head that never learns",
+    minutes=7,
+    difficulty="medium",
+    trains="what an optimiser holds on to",
+    kind="find the bug",
+    place="3 · Is it really frozen?",
+    hints=(
+        "Nothing is wrong with any line. What does each know of those below it?",
+        "An optimiser moves the very tensors that it was given. Are those of the new "
+        "head among them?",
+        "Build the optimiser last: after the swap, network.parameters() holds the new "
+        "head and no longer the old one.",
+    ),
+    reference=prepare_reference,
+    given=_prepare_as_handed_out,
+    cases=_prepare_cases,
+    draw=_draw_prepare,
+    observe=_prepared,
+    mistakes=mistakes.PREPARE,
 )
 
 
@@ -134,41 +350,40 @@ def lora_update_reference(weight: Tensor, a: Tensor, b: Tensor, scale: float) ->
     return weight + scale * (b @ a)
 
 
-def _no_scale(weight: Tensor, a: Tensor, b: Tensor, scale: float) -> Tensor:
-    return weight + b @ a
-
-
-def _no_weight(weight: Tensor, a: Tensor, b: Tensor, scale: float) -> Tensor:
-    return scale * (b @ a)
-
-
-def _in_place(weight: Tensor, a: Tensor, b: Tensor, scale: float) -> Tensor:
-    weight += scale * (b @ a)
-    return weight
-
-
-def _transposed(weight: Tensor, a: Tensor, b: Tensor, scale: float) -> Tensor:
-    return weight + scale * (a.T @ b.T)
-
-
-def _scaled_weight(weight: Tensor, a: Tensor, b: Tensor, scale: float) -> Tensor:
-    return scale * (weight + b @ a)
-
-
-def _and_the_weight(result: Any, weight: Tensor, *_: Any) -> dict[str, Any]:
+def _updated(
+    result: Any, weight: Tensor, a: Tensor, b: Tensor, scale: float
+) -> dict[str, Any]:
     result = result if isinstance(result, Tensor) else torch.as_tensor(result)
-    return {"updated weight": result, "frozen weight afterwards": weight}
+    return {
+        "updated weight": result.detach(),
+        "frozen weight afterwards": weight,
+        "a and b get a gradient": result.requires_grad,
+    }
 
 
-def _lora_cases() -> list[Case]:
-    cases = []
-    for seed, (out, into, rank) in enumerate([(4, 4, 1), (6, 6, 2), (5, 3, 2)]):
-        shapes = [(out, into), (rank, into), (out, rank)]
-        generator = seeded(seed)
-        tensors = [torch.randn(shape, generator=generator) for shape in shapes]
-        shown = f"lora_update(weight ({out}, {into}), a, b of rank {rank}, 0.5)"
-        cases.append(Case((*tensors, 0.5), shown))
-    return cases
+SQUARE, OBLONG = "a square weight", "a weight that is not square"
+WHOLE, TRAINED = "a scale of one", "with a gradient"
+
+
+def _lora_case(part: str, generator: torch.Generator) -> Case:
+    out, into = _whole(generator, 2, 6), _whole(generator, 2, 6)
+    if part == SQUARE:
+        into = out
+    elif part == OBLONG and into == out:
+        into += 1
+    rank = _whole(generator, 1, 3)
+    scale = 1.0 if part == WHOLE else _one_of(generator, (0.5, 0.1, 2.0, -3.0))
+    shapes = [(out, into), (rank, into), (out, rank)]
+    weight, a, b = [torch.randn(shape, generator=generator) for shape in shapes]
+    if part == TRAINED:
+        a.requires_grad_(True)
+        b.requires_grad_(True)
+    shown = f"lora_update(weight ({out}, {into}), a, b of rank {rank}, {scale:g})"
+    return Case((weight, a, b, scale), shown, part)
+
+
+def _draw_lora(generator: torch.Generator) -> Case:
+    return _lora_case(_one_of(generator, (SQUARE, OBLONG, WHOLE, TRAINED)), generator)
 
 
 lora_update = Exercise(
@@ -177,21 +392,21 @@ lora_update = Exercise(
     minutes=6,
     difficulty="medium",
     trains="why a low-rank update is cheap",
+    kind="write a function",
+    place="4 · LoRA in twenty lines",
     hints=(
         "Two thin matrices multiply to a matrix of the weight's shape.",
         "b has shape (out, rank) and a (rank, in): b @ a is (out, in).",
         "weight + scale * (b @ a), which leaves weight itself as it was.",
     ),
     reference=lora_update_reference,
-    cases=_lora_cases,
-    mistakes=(
-        Mistake(_no_scale, "The scale is missing."),
-        Mistake(_no_weight, "That is the update alone: add it to the weight."),
-        Mistake(_in_place, "The frozen weight itself was changed: do not use +=."),
-        Mistake(_transposed, "The update is transposed: b @ a, not a.T @ b.T."),
-        Mistake(_scaled_weight, "The scale belongs to the update, not to the weight."),
-    ),
-    observe=_and_the_weight,
+    cases=lambda: [
+        _lora_case(part, seeded(seed))
+        for seed, part in enumerate((SQUARE, OBLONG, WHOLE, TRAINED))
+    ],
+    draw=_draw_lora,
+    observe=_updated,
+    mistakes=mistakes.LORA_UPDATE,
 )
 
 
@@ -211,47 +426,41 @@ def groups_reference(
     Returns:
         Groups with "params" and "lr", as torch's optimisers take them.
     """
-    children = reversed(list(network.children()))
-    return [
-        {"params": list(child.parameters()), "lr": rate * decay**depth}
-        for depth, child in enumerate(children)
-    ]
+    found = []
+    for child in reversed(list(network.children())):
+        found.append({"params": list(child.parameters()), "lr": rate})
+        rate = rate * decay
+    return found
 
 
-def _first_is_fastest(n: nn.Module, rate: float, decay: float) -> list[dict[str, Any]]:
-    return [
-        {"params": list(child.parameters()), "lr": rate * decay**depth}
-        for depth, child in enumerate(n.children())
-    ]
-
-
-def _one_rate(network: nn.Module, rate: float, decay: float) -> list[dict[str, Any]]:
-    return [{"params": list(network.parameters()), "lr": rate}]
-
-
-def _head_left_out(n: nn.Module, rate: float, decay: float) -> list[dict[str, Any]]:
-    return groups_reference(n, rate, decay)[1:]
-
-
-def _linear_decay(n: nn.Module, rate: float, decay: float) -> list[dict[str, Any]]:
-    groups = groups_reference(n, rate, decay)
-    for depth, group in enumerate(groups[1:], start=1):
-        group["lr"] = rate * decay / depth
-    return groups
-
-
-def _head_decayed(n: nn.Module, rate: float, decay: float) -> list[dict[str, Any]]:
-    return groups_reference(n, rate * decay, decay)
-
-
-def _rates(result: Any, network: nn.Module, *_: Any) -> dict[str, float]:
+def _rates(result: Any, network: nn.Module, *_: Any) -> dict[str, Any]:
     """Return the rate of each parameter that is in a group, by its name."""
     names = {id(p): name for name, p in network.named_parameters()}
-    return {
-        names[id(parameter)]: float(group["lr"])
-        for group in result
-        for parameter in group["params"]
-    }
+    rates: dict[str, Any] = {}
+    for group in result:
+        for parameter in group["params"]:
+            name = names.get(id(parameter), f"a {type(parameter).__name__}")
+            rates[name] = "in two groups" if name in rates else float(group["lr"])
+    return rates
+
+
+TWO, MORE, NESTED = "two children", "more children", "children with children"
+
+
+def _groups_case(part: str, generator: torch.Generator) -> Case:
+    network: nn.Module = _network(_whole(generator, 1, 2))
+    if part != NESTED:
+        count = 2 if part == TWO else _whole(generator, 3, 6)
+        network = nn.Sequential(*(nn.Linear(2, 2) for _ in range(count)))
+    rate = _one_of(generator, (1.0, 3.0, 10.0))
+    decay = _one_of(generator, (0.3, 0.5, 0.9))
+    count = len(list(network.children()))
+    shown = f"groups(network of {count} children, {rate:g}, {decay:g})"
+    return Case((network, rate, decay), shown, part)
+
+
+def _draw_groups(generator: torch.Generator) -> Case:
+    return _groups_case(_one_of(generator, (TWO, MORE, NESTED)), generator)
 
 
 groups = Exercise(
@@ -260,6 +469,8 @@ groups = Exercise(
     minutes=8,
     difficulty="medium",
     trains="the idea that early layers need to move less",
+    kind="write a function",
+    place="5 · All strategies on one table",
     hints=(
         "Early layers are general, the head is new: which should move fastest?",
         "Walk over the children from the head backwards and count the depth from 0.",
@@ -268,112 +479,12 @@ groups = Exercise(
     ),
     reference=groups_reference,
     cases=lambda: [
-        Case((small_network(), rate, decay), f"groups(network, {rate:g}, {decay:g})")
-        for rate, decay in ((0.01, 0.5), (10.0, 0.1), (1.0, 0.5))
+        _groups_case(part, seeded(seed))
+        for seed, part in enumerate((TWO, MORE, NESTED))
     ],
-    mistakes=(
-        Mistake(_first_is_fastest, "The first layer is fastest: start from the head."),
-        Mistake(_one_rate, "Every layer has the same rate: use decay."),
-        Mistake(_head_left_out, "The head is in no group, so it would never train."),
-        Mistake(_linear_decay, "The rate should fall by a factor: decay to the depth."),
-        Mistake(_head_decayed, "The head trains at the full rate: count from depth 0."),
-    ),
+    draw=_draw_groups,
     observe=_rates,
+    mistakes=mistakes.GROUPS,
 )
 
-
-def is_fair_reference(a: Mapping[str, Any], b: Mapping[str, Any]) -> set[str]:
-    """Return what differs between two experiments and should not.
-
-    The strategy is what is compared. The rate may differ too, as long as it was chosen
-    on the same part. All else must be equal; a setting that only one names differs.
-    """
-    allowed = {"strategy", "rate"}
-    return {
-        name
-        for name in (set(a) | set(b)) - allowed
-        if name not in a or name not in b or a[name] != b[name]
-    }
-
-
-def _with_strategy(a: Mapping[str, Any], b: Mapping[str, Any]) -> set[str]:
-    return is_fair_reference(a, b) | {"strategy"}
-
-
-def _with_rate(a: Mapping[str, Any], b: Mapping[str, Any]) -> set[str]:
-    differs = {"rate"} if a.get("rate") != b.get("rate") else set()
-    return is_fair_reference(a, b) | differs
-
-
-def _with_both(a: Mapping[str, Any], b: Mapping[str, Any]) -> set[str]:
-    return _with_strategy(a, b) | _with_rate(a, b)
-
-
-def _shared_only(a: Mapping[str, Any], b: Mapping[str, Any]) -> set[str]:
-    return {name for name in is_fair_reference(a, b) if name in a and name in b}
-
-
-def _yes_or_no(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
-    return not is_fair_reference(a, b)
-
-
-def _what_agrees(a: Mapping[str, Any], b: Mapping[str, Any]) -> set[str]:
-    return set(a) - is_fair_reference(a, b)
-
-
-def _design(**changes: Any) -> dict[str, Any]:
-    design = {
-        "strategy": "full",
-        "steps": 200,
-        "batch": 32,
-        "augment": "shift",
-        "rate": 1e-3,
-        "rate chosen on": "validation",
-    }
-    return {**design, **changes}
-
-
-def _fair_cases() -> list[Case]:
-    others = [
-        _design(strategy="scratch", rate=3e-3),
-        _design(strategy="scratch", steps=100, rate=2.5e-4),
-        _design(strategy="probe", **{"rate chosen on": "test"}),
-        _design(strategy="head", warmup=0.1, augment="none"),
-    ]
-    return [
-        Case((_design(), other), f"is_fair(full, {other['strategy']})")
-        for other in others
-    ]
-
-
-is_fair = Exercise(
-    name="is_fair",
-    title="Is this comparison fair?",
-    minutes=6,
-    difficulty="easy",
-    trains="reading an experiment before believing it",
-    hints=(
-        "Two strategies should differ in the strategy: what else may differ?",
-        "The rate may, if both were chosen on validation data; steps may not.",
-        "Go over set(a) | set(b) without strategy and rate; a name that one of them "
-        "lacks differs as well.",
-    ),
-    reference=is_fair_reference,
-    cases=_fair_cases,
-    mistakes=(
-        Mistake(_with_strategy, "The strategy is what is compared: it must differ."),
-        Mistake(
-            _with_rate,
-            "Each strategy needs its own rate; what must agree is where it was chosen.",
-        ),
-        Mistake(
-            _with_both,
-            "Strategy and rate may differ: leave both out.",
-        ),
-        Mistake(_shared_only, "A setting that only one of them names differs too."),
-        Mistake(_yes_or_no, "Return the names of what differs, not yes or no."),
-        Mistake(_what_agrees, "These are the settings that agree."),
-    ),
-)
-
-EXERCISES = (freeze, lora_update, groups, is_fair)
+EXERCISES = (is_fair, freeze, prepare, lora_update, groups)

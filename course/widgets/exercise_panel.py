@@ -8,6 +8,7 @@ from typing import Any
 
 import ipywidgets
 
+from course import progress
 from course.errors import CourseError
 from course.exercises.base import SIGNS, Exercise, on_check
 from course.widgets.accessibility import Accessibility
@@ -81,7 +82,9 @@ class ExercisePanel(Panel):
         exercise = self.exercise
         read, answered = self._read[exercise], exercise in self._answered
         left = read < len(exercise.hints)
-        self.hint.disabled, self.answer.disabled = not left, left or answered
+        self.hint.disabled = not left
+        # A copy for students holds no reference answer to show.
+        self.answer.disabled = left or answered or not exercise.source
         done = f"{self.passed} of {len(self.exercises)} exercises passed."
         self.page.show(page_of(exercise, read, answered, done))
         self.message.clear()
@@ -93,14 +96,16 @@ class ExercisePanel(Panel):
         self._show()
 
     def _next_hint(self, _: Any) -> None:
-        last = len(self.exercise.hints)
-        self._read[self.exercise] = min(self._read[self.exercise] + 1, last)
+        exercise, last = self.exercise, len(self.exercise.hints)
+        self._read[exercise] = min(self._read[exercise] + 1, last)
+        progress.hinted(exercise.chapter, exercise.name, self._read[exercise])
         self._show()
 
     def _show_answer(self, _: Any) -> None:
         if self._read[self.exercise] < len(self.exercise.hints):
             raise CourseError("Read every hint first: press Next hint.")
         self._answered.add(self.exercise)
+        progress.answered(self.exercise.chapter, self.exercise.name)
         self._show()
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:

@@ -1,0 +1,1 @@
+"""Answers as readers give them, a module for each chapter's exercises."""
