@@ -1,15 +1,23 @@
-"""Exercises of chapter 07: a score, a rank correlation, copies, a Pareto front."""
+"""Exercises of chapter 07: a score, a rank correlation, copies, a front, a choice."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from course.exercises.base import Case, Exercise, Mistake, seeded
+from course.exercises import choosing_mistakes as mistakes
+from course.exercises.base import Case, Exercise, seeded
+from course.exercises.choosing_rules import FIGURES, RULES, Row, clearly_better, close
+
+
+def _whole(generator: Generator, low: int, high: int) -> int:
+    """Draw a whole number from `low` to `high`, both included."""
+    return int(torch.randint(low, high + 1, (), generator=generator))
+
 
 # LEEP ---------------------------------------------------------------------------------
 
@@ -27,63 +35,36 @@ def leep_reference(beliefs: Tensor, labels: Tensor) -> float:
     return believed[torch.arange(len(labels)), labels].log().mean().item()
 
 
-def _joint(beliefs: Tensor, labels: Tensor) -> Tensor:
-    return F.one_hot(labels).to(beliefs).T @ beliefs / len(labels)
-
-
-def _of_truth(believed: Tensor, labels: Tensor) -> Tensor:
-    return believed[torch.arange(len(labels)), labels]
-
-
-def _not_conditional(beliefs: Tensor, labels: Tensor) -> float:
-    believed = beliefs @ _joint(beliefs, labels).T
-    return _of_truth(believed, labels).log().mean().item()
-
-
-def _wrong_axis(beliefs: Tensor, labels: Tensor) -> float:
-    joint = _joint(beliefs, labels)
-    given = joint / joint.sum(dim=1, keepdim=True)
-    return _of_truth(beliefs @ given.T, labels).log().mean().item()
-
-
-def _log_of_mean(beliefs: Tensor, labels: Tensor) -> float:
-    joint = _joint(beliefs, labels)
-    believed = beliefs @ (joint / joint.sum(dim=0)).T
-    return _of_truth(believed, labels).mean().log().item()
-
-
-def _no_log(beliefs: Tensor, labels: Tensor) -> float:
-    joint = _joint(beliefs, labels)
-    believed = beliefs @ (joint / joint.sum(dim=0)).T
-    return _of_truth(believed, labels).mean().item()
-
-
-def _sign(beliefs: Tensor, labels: Tensor) -> float:
-    return -leep_reference(beliefs, labels)
-
-
-def _summed(beliefs: Tensor, labels: Tensor) -> float:
-    return leep_reference(beliefs, labels) * len(labels)
-
-
-def _hard(beliefs: Tensor, labels: Tensor) -> float:
-    guesses = F.one_hot(beliefs.argmax(dim=1), beliefs.shape[1]).to(beliefs)
-    joint = _joint(guesses, labels)
-    given = joint / joint.sum(dim=0).clamp_min(1e-12)
-    return _of_truth(guesses @ given.T, labels).log().mean().item()
+def _leep_case(
+    generator: Generator, shape: Sequence[int], labels: Tensor, sure: float, part: str
+) -> Case:
+    beliefs = (sure * torch.randn(tuple(shape), generator=generator)).softmax(dim=1)
+    shown = f"leep(beliefs {tuple(shape)}, labels of {len(labels.unique())} classes)"
+    return Case((beliefs, labels), shown, part)
 
 
 def _leep_cases() -> list[Case]:
+    tries = [
+        (8, 3, 2, 2.0, "the plain case"),
+        (12, 5, 3, 2.0, "the plain case"),
+        (9, 2, 4, 2.0, "more classes than the source has"),
+        (10, 4, 3, 6.0, "a sure source"),
+        (10, 4, 3, 0.0, "a source that knows nothing"),
+    ]
     cases = []
-    for seed, (count, sources, classes) in enumerate(
-        [(8, 3, 2), (12, 5, 3), (9, 2, 4)]
-    ):
-        generator = seeded(seed)
-        beliefs = (2 * torch.randn(count, sources, generator=generator)).softmax(dim=1)
+    for seed, (count, sources, classes, sure, part) in enumerate(tries):
         labels = torch.arange(count) * 7 % 5 % classes
-        shown = f"leep(beliefs ({count}, {sources}), labels of {classes} classes)"
-        cases.append(Case((beliefs, labels), shown))
+        shape = (count, sources)
+        cases.append(_leep_case(seeded(seed), shape, labels, sure, part))
     return cases
+
+
+def _draw_leep(generator: Generator) -> Case:
+    count, sources = _whole(generator, 4, 12), _whole(generator, 2, 6)
+    labels = torch.randint(0, _whole(generator, 2, 4), (count,), generator=generator)
+    labels[:2] = torch.tensor([0, 1])
+    sure = _whole(generator, 1, 4)
+    return _leep_case(generator, (count, sources), labels, sure, "the plain case")
 
 
 leep = Exercise(
@@ -102,22 +83,9 @@ leep = Exercise(
     ),
     reference=leep_reference,
     cases=_leep_cases,
-    mistakes=(
-        Mistake(_not_conditional, "You used P(y, z): divide by P(z) to get P(y | z)."),
-        Mistake(
-            _wrong_axis,
-            "That is P(z | y): a column, one source class, has to sum to 1.",
-        ),
-        Mistake(_log_of_mean, "The logarithm comes before the mean, for each image."),
-        Mistake(_no_log, "The logarithm is missing."),
-        Mistake(_sign, "The sign: LEEP is a log likelihood, so it is at most 0."),
-        Mistake(_summed, "Take the mean over the images, not the sum."),
-        Mistake(
-            _hard,
-            "You let the source choose one class for each image: LEEP uses all its "
-            "beliefs (with one class only it would be NCE).",
-        ),
-    ),
+    mistakes=mistakes.LEEP,
+    place="3 · A score: what does the old head say?",
+    draw=_draw_leep,
 )
 
 # Kendall's tau ------------------------------------------------------------------------
@@ -139,42 +107,34 @@ def kendall_reference(scores: Sequence[float], truths: Sequence[float]) -> float
     return total / (count * (count - 1) / 2)
 
 
-def _over_all_twice(scores: Sequence[float], truths: Sequence[float]) -> float:
-    return kendall_reference(scores, truths) / 2
+def _kendall_cases() -> list[Case]:
+    tries = [
+        ([1.0, 2.0, 3.0, 4.0, 5.0], [10.0, 30.0, 20.0, 50.0, 40.0], "no ties"),
+        ([0.9, 0.1, 0.5, 0.5, 0.7], [0.8, 0.3, 0.2, 0.6, 0.9], "ties"),
+        ([0.3, 0.1, 0.2, 0.7], [0.5, 0.5, 0.2, 0.2], "ties"),
+        ([-5.0, -2.0, -3.0], [0.9, 0.1, 0.5], "other units"),
+        ([-700.0, -20.0, -3.0, -1.0], [0.01, 0.3, 0.02, 0.99], "other units"),
+    ]
+    return [
+        Case((scores, truths), f"kendall({scores}, {truths})", part)
+        for scores, truths, part in tries
+    ]
 
 
-def _right_share(scores: Sequence[float], truths: Sequence[float]) -> float:
-    pairs = [(i, j) for i in range(len(scores)) for j in range(i)]
-    right = [(scores[i] - scores[j]) * (truths[i] - truths[j]) > 0 for i, j in pairs]
-    return sum(right) / len(pairs)
-
-
-def _ties_are_wrong(scores: Sequence[float], truths: Sequence[float]) -> float:
-    return 2 * _right_share(scores, truths) - 1
-
-
-def _by_size(scores: Sequence[float], truths: Sequence[float]) -> float:
-    pairs = [(i, j) for i in range(len(scores)) for j in range(i)]
-    return sum(
-        (scores[i] - scores[j]) * (truths[i] - truths[j]) for i, j in pairs
-    ) / len(pairs)
-
-
-def _not_divided(scores: Sequence[float], truths: Sequence[float]) -> float:
-    count = len(scores)
-    return kendall_reference(scores, truths) * count * (count - 1) / 2
-
-
-def _neighbours_only(scores: Sequence[float], truths: Sequence[float]) -> float:
-    total = 0
-    for i in range(1, len(scores)):
-        product = (scores[i] - scores[i - 1]) * (truths[i] - truths[i - 1])
-        total += (product > 0) - (product < 0)
-    return total / (len(scores) - 1)
-
-
-def _opposite(scores: Sequence[float], truths: Sequence[float]) -> float:
-    return -kendall_reference(scores, truths)
+def _draw_kendall(generator: Generator) -> Case:
+    """Draw two lists; with few different values there are ties, but not only ties."""
+    count, values = _whole(generator, 2, 7), (4, 100)[_whole(generator, 0, 1)]
+    while True:
+        scores, truths = (
+            torch.randint(0, values, (count,), generator=generator).tolist()
+            for _ in range(2)
+        )
+        if len(set(scores)) > 1 and len(set(truths)) > 1:
+            break
+    truths = [truth / 100 for truth in truths]
+    ties = len(set(scores)) < count or len(set(truths)) < count
+    shown = f"kendall({scores}, {truths})"
+    return Case((scores, truths), shown, "ties" if ties else "no ties")
 
 
 kendall = Exercise(
@@ -191,20 +151,10 @@ kendall = Exercise(
         "Sum the signs over all pairs j < i and divide by n (n - 1) / 2.",
     ),
     reference=kendall_reference,
-    cases=lambda: [
-        Case(([1.0, 2.0, 3.0, 4.0, 5.0], [10.0, 30.0, 20.0, 50.0, 40.0]), "two wrong"),
-        Case(([0.9, 0.1, 0.5, 0.5, 0.7], [0.8, 0.3, 0.2, 0.6, 0.9]), "a tie"),
-        Case(([-5.0, -2.0, -3.0], [0.9, 0.1, 0.5]), "another unit"),
-    ],
-    mistakes=(
-        Mistake(_over_all_twice, "Each pair once: there are n (n - 1) / 2 of them."),
-        Mistake(_right_share, "Wrong pairs have to be taken off the right ones."),
-        Mistake(_ties_are_wrong, "A tie is neither right nor wrong: it counts 0."),
-        Mistake(_by_size, "Only the sign of a product counts, not its size."),
-        Mistake(_not_divided, "Divide by the number of pairs."),
-        Mistake(_neighbours_only, "All pairs, not only those beside each other."),
-        Mistake(_opposite, "The sign: a product above 0 is a pair that agrees."),
-    ),
+    cases=_kendall_cases,
+    mistakes=mistakes.KENDALL,
+    place="4 · Does the order agree?",
+    draw=_draw_kendall,
 )
 
 # Near-duplicates ----------------------------------------------------------------------
@@ -227,46 +177,57 @@ def copies_reference(similarity: Tensor, clean: Tensor, alarms: float) -> Tensor
     return nearest > threshold
 
 
-def _other_axis(similarity: Tensor, clean: Tensor, alarms: float) -> Tensor:
-    threshold = torch.quantile(clean.max(dim=1).values, 1 - alarms)
-    return similarity.max(dim=0).values > threshold
+def _verdicts(result: Any, *_: Any) -> dict[str, Any]:
+    """Return answers with their type: numbers would not select images later."""
+    found = torch.as_tensor(result)
+    return {"True or False": found.dtype == torch.bool, "copies": found}
 
 
-def _own_threshold(similarity: Tensor, clean: Tensor, alarms: float) -> Tensor:
-    return copies_reference(similarity, similarity, alarms)
-
-
-def _all_cosines(similarity: Tensor, clean: Tensor, alarms: float) -> Tensor:
-    return similarity.max(dim=1).values > torch.quantile(clean, 1 - alarms)
-
-
-def _low_end(similarity: Tensor, clean: Tensor, alarms: float) -> Tensor:
-    return copies_reference(similarity, clean, 1 - alarms)
-
-
-def _unlike(similarity: Tensor, clean: Tensor, alarms: float) -> Tensor:
-    return ~copies_reference(similarity, clean, alarms)
-
-
-def _mean_similarity(similarity: Tensor, clean: Tensor, alarms: float) -> Tensor:
-    threshold = torch.quantile(clean.mean(dim=1), 1 - alarms)
-    return similarity.mean(dim=1) > threshold
+def _album(
+    generator: Generator, sizes: Sequence[int], alarms: float, copied: float
+) -> tuple[Tensor, Tensor, float]:
+    """Draw similarities; no suspect lies near the threshold, however one counts."""
+    suspects, album, new = sizes
+    while True:
+        clean = 0.7 * torch.rand((new, album), generator=generator) + 0.1
+        clean *= torch.linspace(0.3, 1.0, new)[:, None]
+        similarity = 0.8 * torch.rand((suspects, album), generator=generator)
+        similarity *= torch.rand((suspects, 1), generator=generator)
+        found = torch.rand(suspects, generator=generator) < copied
+        place = _whole(generator, 0, album - 1)
+        similarity[found, place] = 0.9 + 0.09 * torch.rand((), generator=generator)
+        nearest, chance = similarity.amax(dim=1), clean.amax(dim=1).sort().values
+        at = int((1 - alarms) * (new - 1))
+        low, high = chance[max(at - 1, 0)], chance[min(at + 2, new - 1)]
+        if not ((nearest > low - 0.01) & (nearest < high + 0.01)).any():
+            return similarity, clean, alarms
 
 
 def _copies_cases() -> list[Case]:
-    cases = []
-    for seed, (suspects, album, new, alarms) in enumerate(
-        [(12, 9, 20, 0.1), (8, 15, 30, 0.05), (10, 6, 15, 0.2)]
-    ):
-        generator = seeded(seed)
-        similarity = 0.8 * torch.rand(suspects, album, generator=generator)
-        similarity[::3] *= 0.5
-        similarity[1::4, 2] = 0.97
-        clean = 0.7 * torch.rand(new, album, generator=generator) + 0.1
-        clean[:, 0] *= torch.linspace(0.3, 1.1, new)
-        shown = f"copies(({suspects}, {album}), ({new}, {album}), {alarms:g})"
-        cases.append(Case((similarity, clean, alarms), shown))
-    return cases
+    tries = [
+        ((12, 9, 20), 0.1, 0.3, "some copies"),
+        ((8, 15, 30), 0.05, 0.3, "some copies"),
+        ((9, 9, 15), 0.2, 0.3, "some copies"),
+        ((14, 8, 30), 0.5, 0.2, "some copies"),
+        ((10, 6, 15), 0.1, 0.9, "nearly all are copies"),
+        ((10, 6, 20), 0.1, 0.0, "no copies"),
+    ]
+    return [
+        Case(_album(seeded(seed), sizes, alarms, copied), _copies_shown(sizes), part)
+        for seed, (sizes, alarms, copied, part) in enumerate(tries)
+    ]
+
+
+def _copies_shown(sizes: Sequence[int]) -> str:
+    suspects, album, new = sizes
+    return f"copies(similarity {(suspects, album)}, clean {(new, album)}, …)"
+
+
+def _draw_copies(generator: Generator) -> Case:
+    sizes = [_whole(generator, low, 12) for low in (3, 2, 8)]
+    alarms = _whole(generator, 1, 8) / 16
+    arguments = _album(generator, sizes, alarms, copied=0.4)
+    return Case(arguments, _copies_shown(sizes), "some copies")
 
 
 copies = Exercise(
@@ -283,27 +244,11 @@ copies = Exercise(
         "1 - alarms).",
     ),
     reference=copies_reference,
+    observe=_verdicts,
     cases=_copies_cases,
-    mistakes=(
-        Mistake(
-            _other_axis,
-            "That has one value for each image of the album: a row is a suspect, so "
-            "take the largest along dim=1.",
-        ),
-        Mistake(
-            _own_threshold,
-            "The threshold came from the suspects themselves, so a fixed share is "
-            "reported however many copies there are: use `clean`.",
-        ),
-        Mistake(
-            _all_cosines,
-            "The quantile was taken over all pairs: what counts is each new image's "
-            "nearest one.",
-        ),
-        Mistake(_low_end, "The quantile is 1 - alarms: only few new images lie above."),
-        Mistake(_unlike, "These are the ones that are not copies."),
-        Mistake(_mean_similarity, "A copy is like one image, not like all: use max."),
-    ),
+    mistakes=mistakes.COPIES,
+    place="6 · Has it seen my test images?",
+    draw=_draw_copies,
 )
 
 # The Pareto front ---------------------------------------------------------------------
@@ -332,63 +277,16 @@ def pareto_front_reference(
     return sorted(front, key=lambda row: row[cost])
 
 
-def _front_by(
-    beats: Callable[[float, float, float, float], bool], missing: float | None = None
-) -> Callable[..., list[Mapping[str, Any]]]:
-    """Return a wrong answer: another idea of what dominates, or of what is missing."""
-
-    def answer(
-        rows: Sequence[Mapping[str, Any]], cost: str, gain: str
-    ) -> list[Mapping[str, Any]]:
-        pairs = [
-            tuple(missing if row[n] is None else row[n] for n in (cost, gain))
-            for row in rows
-        ]
-        known = [n for n, pair in enumerate(pairs) if None not in pair]
-        front = [
-            n
-            for n in known
-            if not any(m != n and beats(*pairs[m], *pairs[n]) for m in known)
-        ]
-        return [rows[n] for n in sorted(front, key=lambda n: pairs[n][0])]
-
-    return answer
-
-
-def _dominates(cost: float, gain: float, other_cost: float, other_gain: float) -> bool:
-    no_worse = cost <= other_cost and gain >= other_gain
-    return no_worse and (cost, gain) != (other_cost, other_gain)
-
-
-# Both strictly better is asked for, so rows that tie in one value stay.
-_keeps_ties = _front_by(lambda c, g, oc, og: c < oc and g > og)
-# Equal rows throw each other out.
-_drops_equals = _front_by(lambda c, g, oc, og: c <= oc and g >= og)
-_least_gain = _front_by(lambda c, g, oc, og: _dominates(c, -g, oc, -og))
-_none_is_zero = _front_by(_dominates, missing=0)
-
-
-def _dearest_first(
-    rows: Sequence[Mapping[str, Any]], cost: str, gain: str
-) -> list[Mapping[str, Any]]:
-    return pareto_front_reference(rows, cost, gain)[::-1]
-
-
-def _unsorted(
-    rows: Sequence[Mapping[str, Any]], cost: str, gain: str
-) -> list[Mapping[str, Any]]:
-    front = pareto_front_reference(rows, cost, gain)
-    return [row for row in rows if row in front]
-
-
-def _the_best_alone(
-    rows: Sequence[Mapping[str, Any]], cost: str, gain: str
-) -> list[Mapping[str, Any]]:
-    return pareto_front_reference(rows, cost, gain)[-1:]
-
-
-def _models(result: Any, *_: Any) -> list[str]:
-    return [row["model"] for row in result]
+def _models(
+    result: Any, rows: Any, cost: str, gain: str
+) -> list[tuple[float, list[str]]]:
+    """Return the names in the order given; equal costs may come in any order."""
+    groups: list[tuple[float, list[str]]] = []
+    for row in result:
+        if not groups or groups[-1][0] != row[cost]:
+            groups.append((row[cost], []))
+        groups[-1][1].append(row["model"])
+    return [(price, sorted(names)) for price, names in groups]
 
 
 def _front_rows(*pairs: tuple[float | None, float | None]) -> list[dict[str, Any]]:
@@ -398,22 +296,36 @@ def _front_rows(*pairs: tuple[float | None, float | None]) -> list[dict[str, Any
     ]
 
 
-TIES = (
-    *((4, 80), (1, 60), (2, 70), (2, 65), (3, 70), (5, 75), (1, 60)),
-    *((None, 99), (0.5, None)),
-)
-
-
 def _front_cases() -> list[Case]:
     sets = {
-        "ties, equals and gaps": _front_rows(*TIES),
         "all on the front": _front_rows((3, 0.9), (1, 0.7), (2, 0.8)),
         "one beats all": _front_rows((2, 0.5), (1, 0.9), (3, 0.8)),
+        "some are dominated": _front_rows((4, 80), (1, 60), (2, 70), (3, 65), (5, 75)),
+        "ties": _front_rows((4, 80), (2, 70), (2, 65), (3, 70), (1, 60), (5, 80)),
+        "equal rows": _front_rows((2, 70), (1, 60), (3, 65), (1, 60), (2, 70)),
+        "gaps": _front_rows((2, 70), (None, 99), (0.5, None), (1, 60), (None, None)),
     }
     return [
-        Case((rows, "mb", "top1"), f'pareto_front(rows, "mb", "top1"), {name}')
+        Case((rows, "mb", "top1"), f'pareto_front(rows, "mb", "top1"), {name}', name)
         for name, rows in sets.items()
     ]
+
+
+def _draw_pareto_front(generator: Generator) -> Case:
+    """Draw rows of few different values, so that there are ties, equals and gaps."""
+
+    def value(gaps: bool) -> float | None:
+        drawn = _whole(generator, -1 if gaps else 0, 5)
+        return None if drawn < 0 else float(drawn)
+
+    gaps = bool(_whole(generator, 0, 1))
+    count = _whole(generator, 1, 7)
+    rows = _front_rows(*((value(gaps), value(gaps)) for _ in range(count)))
+    known = [(r["mb"], r["top1"]) for r in rows if None not in r.values()]
+    part = "gaps" if len(known) < count else "ties"
+    part = "equal rows" if part == "ties" and len(set(known)) < len(known) else part
+    shown = f'pareto_front({count} rows, "mb", "top1")'
+    return Case((rows, "mb", "top1"), shown, part)
 
 
 pareto_front = Exercise(
@@ -430,25 +342,175 @@ pareto_front = Exercise(
     ),
     reference=pareto_front_reference,
     cases=_front_cases,
-    mistakes=(
-        Mistake(
-            _keeps_ties,
-            "A row that ties in one value and loses in the other is dominated too.",
-        ),
-        Mistake(
-            _drops_equals,
-            "Equal rows threw each other out: one must be better in something.",
-        ),
-        Mistake(
-            _none_is_zero,
-            "None was taken for 0: an unknown cost is not a free model. Leave it out.",
-        ),
-        Mistake(_least_gain, "You kept what gains least: more gain is better."),
-        Mistake(_dearest_first, "The dearest comes first: sort by cost, upwards."),
-        Mistake(_unsorted, "The right rows, in the order given: sort them by cost."),
-        Mistake(_the_best_alone, "That is the best row alone: cheap ones count too."),
-    ),
+    mistakes=mistakes.PARETO_FRONT,
     observe=_models,
+    place="7 · What does a model cost?",
+    draw=_draw_pareto_front,
 )
 
-EXERCISES = (leep, kendall, copies, pareto_front)
+# A choice, and its defence ------------------------------------------------------------
+
+
+def _row(
+    model: str,
+    accuracy: tuple[float, float, float],
+    cost: tuple[float | None, float | None],
+    licence: str | None = "MIT",
+    source: str = "photographs",
+) -> dict[str, Any]:
+    """Return a candidate; accuracy is on validation, its spread, and on test."""
+    (validation, spread, test), (ms, mb) = accuracy, cost
+    values = {"validation": validation, "spread": spread, "test": test}
+    return {"model": model, **values, "ms": ms, "mb": mb} | {
+        "licence": licence,
+        "source": source,
+    }
+
+
+CANDIDATES = (
+    _row("birch", (0.902, 0.0105, 0.886), (9.0, 44.0)),
+    _row("cedar", (0.918, 0.0125, 0.909), (24.0, 45.0), "BSD-3"),
+    _row("elm", (0.884, 0.0085, 0.880), (7.0, 12.0)),
+    _row("holly", (0.936, 0.0105, 0.930), (28.0, 52.0), "CC BY-NC"),
+    _row("larch", (0.888, 0.0065, 0.922), (29.0, 57.0)),
+    _row("maple", (0.926, 0.0085, 0.904), (21.0, 88.0)),
+    _row("oak", (0.912, 0.0105, 0.911), (16.0, 20.0), "Apache-2.0"),
+    _row("pine", (0.944, 0.0065, 0.940), (60.0, 50.0), "BSD-3"),
+    _row("rowan", (0.958, 0.0045, 0.962), (18.0, 40.0), "MIT", "scans of the album"),
+    _row("willow", (0.932, 0.0105, 0.925), (15.0, 30.0), None),
+)
+OPEN = ("MIT", "BSD-3", "Apache-2.0")
+NEED = {
+    "ms": 30.0,
+    "mb": 60.0,
+    "licences": OPEN,
+    "sources that saw the test images": ("scans of the album",),
+    "save": "ms",
+}
+
+
+def defend_reference(candidates: Sequence[Row], need: Row) -> dict[str, Any]:
+    """Choose a model, and say why.
+
+    Args:
+        candidates: rows with model, validation (mean accuracy), spread (half of its
+            interval), test, ms, mb, licence and source; None is unknown.
+        need: at most so many ms and mb, the licences that will do, the sources that
+            saw the test images, and which of "ms" and "mb" to save.
+
+    Returns:
+        "choice", of those that fit and are not clearly behind the most accurate that
+        fits the name of the cheapest, or None; "figures", what the table says of it;
+        "ruled out", a reason for each of the others: "slow", "large", "licence",
+        "source", "accuracy" or "dearer".
+    """
+
+    def unfit(row: Row) -> str:
+        if row["ms"] is None or row["ms"] > need["ms"]:
+            return "slow"
+        if row["mb"] is None or row["mb"] > need["mb"]:
+            return "large"
+        if row["licence"] not in need["licences"]:
+            return "licence"
+        seen = row["source"] in need["sources that saw the test images"]
+        return "source" if seen else ""
+
+    reasons = {row["model"]: unfit(row) for row in candidates}
+    fitting = [row for row in candidates if not reasons[row["model"]]]
+    if not fitting:
+        return {"choice": None, "figures": {}, "ruled out": reasons}
+    best = max(fitting, key=lambda row: row["validation"])
+    close = []
+    for row in fitting:
+        ahead = best["validation"] - row["validation"]
+        if ahead <= best["spread"] + row["spread"]:
+            close.append(row)
+        reasons[row["model"]] = "dearer" if row in close else "accuracy"
+    choice = min(close, key=lambda row: row[need["save"]])
+    del reasons[choice["model"]]
+    figures = {name: choice[name] for name in FIGURES}
+    return {"choice": choice["model"], "figures": figures, "ruled out": reasons}
+
+
+def _defend_cases() -> list[Case]:
+    some = [dict(row) for row in CANDIDATES]
+    gaps = [
+        _row("alder", (0.950, 0.0105, 0.950), (None, 20.0)),
+        _row("beech", (0.940, 0.0105, 0.920), (10.0, None)),
+        _row("lime", (0.910, 0.0065, 0.910), (20.0, 30.0)),
+        _row("rose", (0.880, 0.0065, 0.930), (5.0, 10.0)),
+    ]
+    tries = [
+        ("to save ms", some, NEED),
+        ("to save MB", some, {**NEED, "save": "mb"}),
+        ("unknown costs", gaps, NEED),
+        ("little time", some, {**NEED, "ms": 10.0, "save": "mb"}),
+        ("for research", some, {**NEED, "licences": (*OPEN, "CC BY-NC")}),
+        ("one candidate, at the limits", some[:1], {**NEED, "ms": 9.0, "mb": 44.0}),
+        ("another licence", some, {**NEED, "licences": ("GPL-3",)}),
+    ]
+    return [
+        Case((rows, dict(need)), f"defend({len(rows)} candidates, {said})")
+        for said, rows, need in tries
+    ]
+
+
+def _draw_row(generator: Generator, model: str, validation: float) -> dict[str, Any]:
+    def cost(most: int) -> float | None:
+        drawn = _whole(generator, 0, most)
+        return float(drawn) if drawn else None
+
+    spread = 0.0005 + 0.002 * _whole(generator, 1, 8)
+    test = round(validation + 0.002 * _whole(generator, -12, 12), 3)
+    licences = (*OPEN, "CC BY-NC", None)
+    return _row(
+        model,
+        (validation, spread, test),
+        (cost(12), cost(12)),
+        licences[_whole(generator, 0, 4)],
+        ("photographs", "drawings", "scans of the album")[_whole(generator, 0, 2)],
+    )
+
+
+def _draw_defend(generator: Generator) -> Case:
+    """Draw candidates; whom the most accurate beats clearly, nobody else decides."""
+    while True:
+        count = _whole(generator, 2, 7)
+        ranks = torch.randperm(40, generator=generator)[:count].tolist()
+        names = [row["model"] for row in CANDIDATES]
+        rows = [
+            _draw_row(generator, name, round(0.86 + 0.002 * rank, 3))
+            for name, rank in zip(names, ranks, strict=False)
+        ]
+        need = {**NEED, "ms": 10.0, "mb": float(_whole(generator, 8, 12))}
+        need["save"] = ("ms", "mb")[_whole(generator, 0, 1)]
+        near = close(rows, need)
+        if not any(clearly_better(one, two) for one in near for two in near):
+            return Case((rows, need), f"defend({count} candidates, …)")
+
+
+defend = Exercise(
+    name="defend",
+    title="Choose and defend",
+    minutes=15,
+    difficulty="hard",
+    trains="a choice that somebody else can check",
+    hints=(
+        "In three steps: who fits all limits, who of these is not clearly behind the "
+        "most accurate of them, and who of those costs least?",
+        "Begin with a reason for each that does not fit; None fits nowhere. One is "
+        "clearly behind where best - its validation > both spreads together.",
+        "close = [r for r in fitting if best[v] - r[v] <= best[s] + r[s]]; choice = "
+        'min(close, key=lambda r: r[need["save"]]). Of the others that fit, those in '
+        'close are "dearer", the rest lose by "accuracy".',
+    ),
+    reference=defend_reference,
+    cases=_defend_cases,
+    mistakes=(),
+    kind="choose and defend",
+    place="8 · The chooser",
+    draw=_draw_defend,
+    rules=RULES,
+)
+
+EXERCISES = (leep, kendall, copies, pareto_front, defend)

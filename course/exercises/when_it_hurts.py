@@ -1,18 +1,32 @@
-"""Exercises of chapter 06: judging harm, holding on to the old task, smaller files."""
+"""Exercises of chapter 06: harm, forgetting, holding on, smaller files."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
+from torch.nn import functional as F
 
 from course import evidence
-from course.exercises.base import Case, Exercise, Mistake, seeded, small_network
+from course.exercises import when_it_hurts_mistakes as mistakes
+from course.exercises.base import Case, Exercise, seeded, small_network
+from course.exercises.when_it_hurts_mistakes import (
+    STRENGTHS,
+    Parts,
+    State,
+    measuring,
+    right,
+)
 
-BUDGET = ("steps", "batch", "augment", "rate chosen on")
+
+def _whole(generator: Generator, low: int, high: int) -> int:
+    """Draw a whole number from `low` to `high`, both included."""
+    return int(torch.randint(low, high + 1, (), generator=generator))
+
+
+# Harm, or an unfair budget ------------------------------------------------------------
 
 
 def verdict_reference(
@@ -29,62 +43,74 @@ def verdict_reference(
         "unfair" where the budgets differ; otherwise "harm" or "gain" where the whole
         interval lies on one side of zero, and "open" where it does not.
     """
-    if any(full[name] != scratch[name] for name in BUDGET):
-        return "unfair"
+    for name in ("steps", "batch", "augment", "rate chosen on"):
+        if full[name] != scratch[name]:
+            return "unfair"
     _, low, high, _ = evidence.interval(gains)
     return "harm" if high < 0 else "gain" if low > 0 else "open"
 
 
-def _blind_to_budgets(full: Any, scratch: Any, gains: Sequence[float]) -> str:
-    return verdict_reference(full, full, gains)
+def _design(**changes: Any) -> dict[str, Any]:
+    first = {"steps": 40, "batch": 16, "augment": "shift", "rate": 3e-3}
+    return {**first, "rate chosen on": "validation", **changes}
 
 
-def _by_the_mean(full: Any, scratch: Any, gains: Sequence[float]) -> str:
-    fair = all(full[name] == scratch[name] for name in BUDGET)
-    return "unfair" if not fair else "harm" if np.mean(gains) < 0 else "gain"
+OTHERWISE = {
+    "steps": 20,
+    "batch": 32,
+    "augment": "none",
+    "rate": 1e-2,
+    "rate chosen on": "test",
+}
 
 
-def _equal_rates(full: Any, scratch: Any, gains: Sequence[float]) -> str:
-    if full["rate"] != scratch["rate"]:
-        return "unfair"
-    return verdict_reference(full, scratch, gains)
-
-
-def _steps_only(full: Any, scratch: Any, gains: Sequence[float]) -> str:
-    same = full["steps"] == scratch["steps"]
-    return verdict_reference(full, full, gains) if same else "unfair"
-
-
-def _turned_round(full: Any, scratch: Any, gains: Sequence[float]) -> str:
-    return verdict_reference(full, scratch, [-gain for gain in gains])
-
-
-def _every_seed(full: Any, scratch: Any, gains: Sequence[float]) -> str:
-    fair = all(full[name] == scratch[name] for name in BUDGET)
-    below, above = max(gains) < 0, min(gains) > 0
-    return "unfair" if not fair else "harm" if below else "gain" if above else "open"
+PARTS = {
+    "steps": "the steps",
+    "batch": "the batch",
+    "augment": "the augmentation",
+    "rate chosen on": "how the rate was chosen",
+    "rate": "the interval",
+}
 
 
 def _verdict_cases() -> list[Case]:
-    def design(**changes: Any) -> dict[str, Any]:
-        first = {"steps": 40, "batch": 16, "augment": "shift", "rate": 3e-3}
-        return {**first, "rate chosen on": "validation", **changes}
-
-    gentle = design(steps=20, rate=7.5e-4, **{"rate chosen on": "nothing"})
-    on_test = design(**{"rate chosen on": "test"})
+    evidence.interval([0.0, 1.0])  # what it imports is not the answer's time
+    gentle = _design(steps=20, rate=7.5e-4, **{"rate chosen on": "nothing"})
     tries = [
-        (gentle, design(), [-0.30, -0.28, -0.33], "half the steps"),
-        (design(rate=1e-2), design(), [0.05, 0.07, 0.06], "another rate"),
-        (design(), design(), [-0.04, -0.05, -0.045], "all below zero"),
-        (design(), design(), [0.06, -0.01, 0.05], "mixed"),
-        (design(), design(), [-0.09, -0.01, -0.02], "wide, all below zero"),
-        (on_test, design(), [0.05, 0.07, 0.06], "a rate chosen on test"),
-        (design(augment="none"), design(), [-0.1, -0.11, -0.1], "no augmentation"),
+        (gentle, [-0.30, -0.28, -0.33], "half the steps", "the steps"),
+        (_design(rate=1e-2), [0.05, 0.07, 0.06], "another rate", "the interval"),
+        (_design(), [-0.04, -0.05, -0.045], "all below zero", "the interval"),
+        (_design(), [0.06, -0.01, 0.05], "mixed", "the interval"),
+        (_design(), [-0.06, 0.01, -0.05], "mixed", "the interval"),
+        (_design(), [-0.09, -0.01, -0.02], "wide, all below zero", "the interval"),
+        (_design(), [0.06, 0.06, -0.001], "wide", "the interval"),
+        (_design(steps=80), [0.06, -0.01, 0.05], "mixed, more steps", "the steps"),
+    ]
+    tries += [
+        (_design(**{name: OTHERWISE[name]}), gains, f"another {name}", PARTS[name])
+        for name in list(PARTS)[:4]
+        for gains in ([0.05, 0.07, 0.06], [-0.1, -0.11, -0.1])
     ]
     return [
-        Case((full, scratch, gains), f"verdict({said}, {gains})")
-        for full, scratch, gains, said in tries
+        Case((full, _design(), gains), f"verdict({said}, {gains})", part)
+        for full, gains, said, part in tries
     ]
+
+
+def _draw_verdict(generator: Generator) -> Case:
+    """Draw gains whose interval does not end at zero; half of the budgets differ."""
+    name = list(OTHERWISE)[_whole(generator, 0, 4)]
+    changes = {name: OTHERWISE[name]} if _whole(generator, 0, 1) else {}
+    while True:
+        count = _whole(generator, 3, 6)
+        middle = 0.12 * torch.rand((), generator=generator) - 0.06
+        drawn = middle + 0.03 * torch.randn(count, generator=generator)
+        gains = [round(gain, 3) for gain in drawn.tolist()]
+        if min(abs(end) for end in evidence.interval(gains)[1:3]) > 2e-3:
+            break
+    said = f"another {name}" if changes else "equal budgets"
+    part = PARTS[name] if changes else "the interval"
+    return Case((_design(**changes), _design(), gains), f"verdict({said}, …)", part)
 
 
 verdict = Exercise(
@@ -103,28 +129,281 @@ verdict = Exercise(
     ),
     reference=verdict_reference,
     cases=_verdict_cases,
-    mistakes=(
-        Mistake(
-            _steps_only,
-            "Steps are not all: batch, augmentation, how rates were chosen.",
-        ),
-        Mistake(_blind_to_budgets, "Look at the budgets first: they differ here."),
-        Mistake(
-            _equal_rates,
-            "The rates may differ if both were chosen in the same way.",
-        ),
-        Mistake(_turned_round, "Gains are full minus scratch: below zero is harm."),
-        Mistake(
-            _every_seed,
-            "Three seeds on one side are not yet an interval on one side.",
-        ),
-        Mistake(_by_the_mean, "A mean has a sign even by chance: ask its interval."),
-    ),
+    mistakes=mistakes.VERDICT,
+    place="3 · The trap",
+    draw=_draw_verdict,
 )
 
 
+# A pull towards the start -------------------------------------------------------------
+
+
+def l2_sp_reference(network: nn.Module, start: State, strength: float) -> Tensor:
+    """Return strength times the squared distance of the weights from where they began.
+
+    Args:
+        network: in training, with a new head.
+        start: name to pretrained weight; the new head has no name there.
+        strength: how hard the pull is.
+
+    Returns:
+        A number with a gradient.
+    """
+    distance = torch.tensor(0.0)
+    for name, weight in network.named_parameters():
+        if name in start:
+            distance = distance + (weight - start[name]).square().sum()
+    return strength * distance
+
+
+def _penalty_and_pull(result: Any, network: nn.Module, *_: Any) -> dict[str, Any]:
+    value = torch.as_tensor(result)
+    network.zero_grad()
+    if value.requires_grad:
+        value.backward()
+    pulls = {
+        name: torch.zeros_like(w) if w.grad is None else w.grad
+        for name, w in network.named_parameters()
+    }
+    pulls = pulls if value.requires_grad else {}
+    return {"the penalty": value.detach().double(), "its gradient": pulls}
+
+
+def _moved(
+    network: nn.Module, generator: Generator, by: float = 1.0, head: bool = True
+) -> dict[str, Tensor]:
+    """Return where a network may have begun, with no head where it has a new one."""
+    return {
+        name: w.detach() + by * torch.randn(w.shape, generator=generator)
+        for name, w in network.named_parameters()
+        if not (head and name.startswith("fc."))
+    }
+
+
+def _l2_sp_cases() -> list[Case]:
+    network, generator = small_network(), seeded(0)
+    old = _moved(network, generator, head=False)
+    still = _moved(network, generator, by=0.0)
+    cases = [
+        Case((network, old, 1.5), "l2_sp(the old head kept, …, 1.5)", "the old head"),
+        Case((network, still, 0.5), "l2_sp(nothing has moved, …)", "at the start"),
+    ]
+    for strength in (0.5, 2.0):
+        start = _moved(network, generator)
+        shown = f"l2_sp(a new head, …, {strength})"
+        cases.append(Case((network, start, strength), shown, "a new head"))
+    return cases
+
+
+def _draw_l2_sp(generator: Generator) -> Case:
+    sizes = [_whole(generator, 1, 4) for _ in range(4)]
+    network = nn.Sequential()
+    for place, name in enumerate(("first", "second", "fc")):
+        network.add_module(name, nn.Linear(sizes[place], sizes[place + 1]))
+    for parameter in network.parameters():
+        parameter.data = torch.randn(parameter.shape, generator=generator)
+    head = bool(_whole(generator, 0, 1))
+    strength = _whole(generator, 1, 20) / 8
+    start = _moved(network, generator, head=head)
+    shown = f"l2_sp({'a new' if head else 'the old'} head, …, {strength:g})"
+    part = "a new head" if head else "the old head"
+    return Case((network, start, strength), shown, part)
+
+
+l2_sp = Exercise(
+    name="l2_sp",
+    title="A pull towards the start",
+    minutes=8,
+    difficulty="medium",
+    trains="the difference between weight decay and L2-SP",
+    hints=(
+        "Weight decay asks how far a weight is from zero. And here, how far from what?",
+        "Go over network.named_parameters(); skip names that are not in start, such as "
+        "the new head's.",
+        "strength * sum((w - start[n]).square().sum() for n, w in "
+        "network.named_parameters() if n in start)",
+    ),
+    reference=l2_sp_reference,
+    cases=_l2_sp_cases,
+    mistakes=mistakes.L2_SP,
+    observe=_penalty_and_pull,
+    place="4 · Forgetting",
+    draw=_draw_l2_sp,
+)
+
+
+SEPARATE = ("the old head's images", "the new probe's features", "the probe's strength")
+
+
+# What is forgotten --------------------------------------------------------------------
+
+
+def forgotten_reference(
+    head: Tensor, before: Parts, after: Parts, fit: Callable[..., Tensor]
+) -> tuple[float, float]:
+    """Return the accuracy on the old task that is lost: old head, and new probe.
+
+    Args:
+        head: (features, classes), the weights of the old head.
+        before: part to (features, labels) of old images, by the backbone as it was;
+            the parts are "train", "validation" and "test".
+        after: the same images by the backbone as it is.
+        fit: from features, labels and a strength to the weights of a probe.
+    """
+
+    def reprobed(parts: Parts) -> float:
+        probes = [fit(*parts["train"], strength) for strength in (0.01, 1.0, 100.0)]
+        chosen = max(probes, key=lambda probe: right(probe, *parts["validation"]))
+        return right(chosen, *parts["test"])
+
+    stale = right(head, *before["test"]) - right(head, *after["test"])
+    return stale, reprobed(before) - reprobed(after)
+
+
+def forgotten_given(
+    head: Tensor, before: Parts, after: Parts, fit: Callable[..., Tensor]
+) -> tuple[float, float]:
+    """Return the accuracy on the old task that is lost, with three bugs."""
+    probes = [fit(*before["train"], strength) for strength in (0.01, 1.0, 100.0)]
+    known, found = (
+        max(right(probe, *parts["test"]) for probe in probes)
+        for parts in (before, after)
+    )
+    stale = right(head, *before["test"]) - right(head, *after["train"])
+    return stale, known - found
+
+
+class _Ridge:
+    """A probe by least squares with a pull to zero; it shows itself as `fit`."""
+
+    def __call__(self, features: Tensor, labels: Tensor, strength: float) -> Tensor:
+        pull = strength * torch.eye(features.shape[1]).to(features)
+        wanted = F.one_hot(labels).to(features)
+        return torch.linalg.solve(features.T @ features + pull, features.T @ wanted)
+
+    def __repr__(self) -> str:
+        return "fit"
+
+
+FIT = _Ridge()
+
+
+def _images(
+    generator: Generator, means: Tensor, counts: Sequence[int], noise: float
+) -> mistakes.Images:
+    labels = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
+    blur = torch.randn((len(labels), means.shape[1]), generator=generator)
+    return means[labels] + noise * blur.double(), labels
+
+
+def _all_parts(
+    generator: Generator, means: Tensor, noise: float, **counts: Sequence[int]
+) -> dict[str, mistakes.Images]:
+    return {
+        part: _images(generator, means, counts.get(part, (3,) * len(means)), noise)
+        for part in ("train", "validation", "test")
+    }
+
+
+def _clear(parts: Parts) -> bool:
+    """Say whether no tie on validation images decides what is found on test images."""
+    by_strength = {
+        s: [mistakes.reprobed(parts, FIT, told=part, strengths=[s]) for part in parts]
+        for s in STRENGTHS
+    }
+    top = max(validation for _, validation, _ in by_strength.values())
+    return len({test for _, v, test in by_strength.values() if v == top}) == 1
+
+
+def _tight(shuffle: Sequence[int] = (0, 1, 2)) -> tuple[Tensor, Tensor]:
+    """Return class means far apart, and a head that takes them in another order."""
+    means = 3 * torch.eye(3, 4).double()
+    return means, means[list(shuffle)].T
+
+
+def _other_images() -> Case:
+    """Only the old head's images matter: any probe reads all of them."""
+    means, head = _tight((0, 2, 1))  # it is right on the first class alone
+    counts = {"train": (6, 2, 1), "test": (2, 4, 3)}
+    before = _all_parts(seeded(0), means, 0.1, **counts)
+    features, labels = before["test"]
+    moved = torch.where((labels == 0)[:, None], means[1], features)
+    after = {**before, "test": (moved, labels)}
+    shown = "forgotten(unequal classes in train and test)"
+    return Case((head, before, after, FIT), shown, SEPARATE[0])
+
+
+def _turned_features() -> Case:
+    """Only the probe's features matter: after says it all, in another order."""
+    means, head = _tight()
+    before = _all_parts(seeded(1), means, 0.1)
+    after = {part: (f.roll(1, dims=1), y) for part, (f, y) in before.items()}
+    shown = "forgotten(after says the same in another order)"
+    return Case((head, before, after, FIT), shown, SEPARATE[1])
+
+
+def _noisy_images() -> Case:
+    """Only the choice of a strength matters: both backbones are the same in train."""
+    means = torch.eye(3, 6).double()
+    generator, wrong = seeded(2), [measuring(strengths=[1.0])]
+    wrong += [measuring(chosen=part) for part in ("test", "train")]
+    wrong += [measuring(fitted=part) for part in ("test", "validation")]
+    while True:
+        before, after = (_all_parts(generator, means, 0.9) for _ in range(2))
+        after["train"] = before["train"]
+        arguments = (torch.zeros(6, 3).double(), before, after, FIT)
+        lost = measuring()(*arguments)[1]
+        differ = all(abs(answer(*arguments)[1] - lost) > 0.1 for answer in wrong)
+        if differ and _clear(before) and _clear(after):
+            return Case(arguments, "forgotten(few and noisy images)", SEPARATE[2])
+
+
+def _draw_forgotten(generator: Generator) -> Case:
+    classes, width = _whole(generator, 2, 3), _whole(generator, 3, 5)
+    while True:
+        means = 1.5 * torch.randn((classes, width), generator=generator).double()
+        sizes = [[_whole(generator, 2, 6) for _ in means] for _ in range(3)]
+        counts = dict(zip(("train", "validation", "test"), sizes, strict=True))
+        before = _all_parts(generator, means, 0.8, **counts)
+        turn = torch.randn((width, width), generator=generator).double()
+        after = _all_parts(generator, means @ turn, 2.0, **counts)
+        if _clear(before) and _clear(after):
+            break
+    shown = f"forgotten({classes} classes, {width} features, …)"
+    return Case((means.T.clone(), before, after, FIT), shown, "all of it together")
+
+
+forgotten = Exercise(
+    name="forgotten",
+    title="Three bugs in a measurement",
+    minutes=10,
+    difficulty="medium",
+    trains="which images may say what is forgotten",
+    hints=(
+        "Follow the parts, line by line: which images does a probe learn from, which "
+        "ones choose its strength, which ones judge? And by which backbone?",
+        "What is known before and after has to be asked of the same test images. A new "
+        "probe learns from the features that it will read. A maximum over test images "
+        "is a choice by test images.",
+        'For each of before and after: probes = [fit(*parts["train"], s) for s in …], '
+        'take the one that is best on parts["validation"], and see what it gets right '
+        'of parts["test"]. The old head is judged on after["test"].',
+    ),
+    reference=forgotten_reference,
+    cases=lambda: [_other_images(), _turned_features(), _noisy_images()],
+    mistakes=mistakes.FORGOTTEN,
+    kind="find the bug",
+    place="4 · Forgetting",
+    draw=_draw_forgotten,
+    given=forgotten_given,
+)
+
+
+# Between before and after -------------------------------------------------------------
+
+
 def interpolate_reference(
-    before: Mapping[str, Tensor], after: Mapping[str, Tensor], share: float
+    before: State, after: State, share: float
 ) -> dict[str, Tensor]:
     """Return the state of a network between two: (1 - share) · before + share · after.
 
@@ -136,75 +415,21 @@ def interpolate_reference(
     Returns:
         Every name: floats are mixed, whole numbers are those of `after`.
     """
-    return {
-        name: (1 - share) * before[name] + share * value
-        if value.is_floating_point()
-        else value
-        for name, value in after.items()
-    }
-
-
-def _weights_alone(
-    before: Mapping[str, Tensor], after: Mapping[str, Tensor], share: float
-) -> dict[str, Tensor]:
-    mixed = interpolate_reference(before, after, share)
-    return {n: after[n] if "running" in n else value for n, value in mixed.items()}
-
-
-def _old_statistics(
-    before: Mapping[str, Tensor], after: Mapping[str, Tensor], share: float
-) -> dict[str, Tensor]:
-    mixed = interpolate_reference(before, after, share)
-    return {n: before[n] if "running" in n else value for n, value in mixed.items()}
-
-
-def _statistics_left_out(
-    before: Mapping[str, Tensor], after: Mapping[str, Tensor], share: float
-) -> dict[str, Tensor]:
-    mixed = interpolate_reference(before, after, share)
-    return {n: v for n, v in mixed.items() if "running" not in n and "num_" not in n}
-
-
-def _other_way(
-    before: Mapping[str, Tensor], after: Mapping[str, Tensor], share: float
-) -> dict[str, Tensor]:
-    return {
-        **interpolate_reference(before, after, 1 - share),
-        **{n: v for n, v in after.items() if not v.is_floating_point()},
-    }
-
-
-def _whole_numbers_too(
-    before: Mapping[str, Tensor], after: Mapping[str, Tensor], share: float
-) -> dict[str, Tensor]:
-    return {n: (1 - share) * before[n] + share * v for n, v in after.items()}
-
-
-def _sum_of_both(
-    before: Mapping[str, Tensor], after: Mapping[str, Tensor], share: float
-) -> dict[str, Tensor]:
-    mixed = {
-        name: before[name] + share * value
-        for name, value in after.items()
-        if value.is_floating_point()
-    }
-    return {**after, **mixed}
-
-
-def _in_place_mix(
-    before: Mapping[str, Tensor], after: Mapping[str, Tensor], share: float
-) -> dict[str, Tensor]:
+    mixed = {}
     for name, value in after.items():
         if value.is_floating_point():
-            value.mul_(share).add_((1 - share) * before[name])
-    return dict(after)
+            mixed[name] = (1 - share) * before[name] + share * value
+        else:
+            mixed[name] = value
+    return mixed
 
 
 def _state_and_sources(
-    result: Any, before: Mapping[str, Tensor], after: Mapping[str, Tensor], _: float
+    result: Any, before: State, after: State, _: float
 ) -> dict[str, Any]:
     return {
         "names": sorted(result),
+        "tensors alone": all(isinstance(v, Tensor) for v in result.values()),
         "before, afterwards": dict(before),
         "after, afterwards": dict(after),
         "the mix": dict(result),
@@ -224,6 +449,49 @@ def _two_states() -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     return states[0], states[1]
 
 
+def _interpolate_cases() -> list[Case]:
+    kinds = {
+        "weights": lambda name: "running" not in name and "num_" not in name,
+        "statistics": lambda name: "running" in name,
+        "counts of batches": lambda name: "num_" in name,
+    }
+    cases = []
+    for part, wanted in kinds.items():
+        states = (
+            {name: value for name, value in state.items() if wanted(name)}
+            for state in _two_states()
+        )
+        cases.append(Case((*states, 0.25), f"interpolate({part}, 0.25)", part))
+    ends = [
+        Case((*_two_states(), share), f"interpolate(before, after, {share})", part)
+        for share, part in ((0.25, "a whole network"), (0.0, "the ends"))
+    ]
+    last = Case((*_two_states(), 1.0), "interpolate(before, after, 1.0)", "the ends")
+    return [*cases, *ends, last]
+
+
+def _draw_interpolate(generator: Generator) -> Case:
+    shapes = {}
+    for place in range(_whole(generator, 1, 3)):
+        width = _whole(generator, 1, 4)
+        shapes[f"conv{place}.weight"] = (width, _whole(generator, 1, 3), 1, 1)
+        if _whole(generator, 0, 1):
+            shapes[f"bn{place}.running_mean"] = (width,)
+            shapes[f"bn{place}.num_batches_tracked"] = ()
+    before, after = (
+        {
+            name: torch.randn(shape, generator=generator)
+            if "num_" not in name
+            else torch.tensor(_whole(generator, low, low + 40))
+            for name, shape in shapes.items()
+        }
+        for low in (0, 50)
+    )
+    share = _whole(generator, 1, 15) / 16
+    shown = f"interpolate({len(shapes)} names, {share:g})"
+    return Case((before, after, share), shown, "a whole network")
+
+
 interpolate = Exercise(
     name="interpolate",
     title="Between before and after",
@@ -238,151 +506,15 @@ interpolate = Exercise(
         "value.is_floating_point() else value for name, value in after.items()}",
     ),
     reference=interpolate_reference,
-    cases=lambda: [
-        Case((*_two_states(), share), f"interpolate(before, after, {share})")
-        for share in (0.25, 0.0, 1.0)
-    ],
-    mistakes=(
-        Mistake(
-            _weights_alone,
-            "The weights are mixed, and BatchNorm's statistics are still those of "
-            "after: they belong to the mixed network as little as before's would.",
-        ),
-        Mistake(
-            _old_statistics,
-            "The weights are mixed, and BatchNorm's statistics are still those of "
-            "before: mix them as well.",
-        ),
-        Mistake(_statistics_left_out, "BatchNorm's buffers are missing: mix them too."),
-        Mistake(_other_way, "The other way round: a share of 0 is before."),
-        Mistake(
-            _whole_numbers_too,
-            "num_batches_tracked is a count, not a weight: keep that of after.",
-        ),
-        Mistake(_sum_of_both, "before counts in full: its part is (1 - share)."),
-        Mistake(_in_place_mix, "The state of after was changed: make new tensors."),
-    ),
+    cases=_interpolate_cases,
+    mistakes=mistakes.INTERPOLATE,
     observe=_state_and_sources,
+    place="4 · Forgetting",
+    draw=_draw_interpolate,
 )
 
 
-def l2_sp_reference(
-    network: nn.Module, start: Mapping[str, Tensor], strength: float
-) -> Tensor:
-    """Return strength times the squared distance of the weights from where they began.
-
-    Args:
-        network: in training, with a new head.
-        start: name to pretrained weight; the new head has no name there.
-        strength: how hard the pull is.
-
-    Returns:
-        A number with a gradient.
-    """
-    return strength * sum(
-        (weight - start[name]).square().sum()
-        for name, weight in network.named_parameters()
-        if name in start
-    )
-
-
-def _to_zero(n: nn.Module, start: Mapping[str, Tensor], strength: float) -> Tensor:
-    kept = {name: torch.zeros_like(value) for name, value in start.items()}
-    return l2_sp_reference(n, kept, strength)
-
-
-def _with_the_head(
-    n: nn.Module, start: Mapping[str, Tensor], strength: float
-) -> Tensor:
-    head = {name: torch.zeros_like(w) for name, w in n.named_parameters()}
-    return l2_sp_reference(n, {**head, **start}, strength)
-
-
-def _not_squared(n: nn.Module, start: Mapping[str, Tensor], strength: float) -> Tensor:
-    return l2_sp_reference(n, start, 1.0).sqrt() * strength
-
-
-def _absolute(n: nn.Module, start: Mapping[str, Tensor], strength: float) -> Tensor:
-    return strength * sum(
-        (w - start[name]).abs().sum()
-        for name, w in n.named_parameters()
-        if name in start
-    )
-
-
-def _averaged(n: nn.Module, start: Mapping[str, Tensor], strength: float) -> Tensor:
-    return strength * sum(
-        (w - start[name]).square().mean()
-        for name, w in n.named_parameters()
-        if name in start
-    )
-
-
-def _no_strength(n: nn.Module, start: Mapping[str, Tensor], strength: float) -> Tensor:
-    return l2_sp_reference(n, start, 1.0)
-
-
-def _no_gradient(n: nn.Module, start: Mapping[str, Tensor], strength: float) -> Tensor:
-    return l2_sp_reference(n, start, strength).detach()
-
-
-def _penalty_and_pull(result: Any, network: nn.Module, *_: Any) -> dict[str, Any]:
-    value = torch.as_tensor(result)
-    network.zero_grad()
-    if value.requires_grad:
-        value.backward()
-    pulls = {
-        name: torch.zeros_like(w) if w.grad is None else w.grad
-        for name, w in network.named_parameters()
-    }
-    pulls = pulls if value.requires_grad else {}
-    return {"the penalty": value.detach().double(), "its gradient": pulls}
-
-
-def _l2_sp_cases() -> list[Case]:
-    cases = []
-    for seed, strength in ((0, 0.5), (1, 2.0)):
-        network, generator = small_network(), seeded(seed)
-        start = {
-            name: w.detach() + torch.randn(w.shape, generator=generator)
-            for name, w in network.named_parameters()
-            if not name.startswith("fc.")
-        }
-        cases.append(Case((network, start, strength), f"l2_sp(…, {strength})"))
-    return cases
-
-
-l2_sp = Exercise(
-    name="l2_sp",
-    title="A pull towards the start",
-    minutes=8,
-    difficulty="medium",
-    trains="the difference between weight decay and L2-SP",
-    hints=(
-        "Weight decay asks how far a weight is from zero. And here, how far from what?",
-        "Go over network.named_parameters(); skip names that are not in start, such as "
-        "the new head's.",
-        "strength * sum((w - start[n]).square().sum() for n, w in "
-        "network.named_parameters() if n in start)",
-    ),
-    reference=l2_sp_reference,
-    cases=_l2_sp_cases,
-    mistakes=(
-        Mistake(_to_zero, "That pulls towards zero, as weight decay does."),
-        Mistake(
-            _with_the_head, "The new head has no start to go back to: leave it out."
-        ),
-        Mistake(_not_squared, "The distance is not squared: leave out the root."),
-        Mistake(_absolute, "These are absolute values; L2-SP takes squares."),
-        Mistake(_averaged, "A mean makes large layers light: sum the squares."),
-        Mistake(_no_strength, "The strength is missing."),
-        Mistake(
-            _no_gradient,
-            "The number has no gradient and pulls at nothing: no detach() or item().",
-        ),
-    ),
-    observe=_penalty_and_pull,
-)
+# Eight bits a weight ------------------------------------------------------------------
 
 
 def quantise_reference(weight: Tensor) -> tuple[Tensor, Tensor]:
@@ -395,70 +527,12 @@ def quantise_reference(weight: Tensor) -> tuple[Tensor, Tensor]:
         Values from -127 to 127 as torch.int8, of the weight's shape, and the scales,
         (out,): a weight is about its value times the scale of its channel.
     """
-    scale = weight.abs().amax(dim=(1, 2, 3)) / 127
-    values = (weight / scale[:, None, None, None]).round()
-    return values.to(torch.int8), scale
-
-
-def _one_scale(weight: Tensor) -> tuple[Tensor, Tensor]:
-    scale = (weight.abs().max() / 127).expand(len(weight))
-    return (weight / scale[0]).round().to(torch.int8), scale
-
-
-def _by_input(weight: Tensor) -> tuple[Tensor, Tensor]:
-    scale = weight.abs().amax(dim=(0, 2, 3)) / 127
-    return (weight / scale[:, None, None]).round().to(torch.int8), scale
-
-
-def _cut_off(weight: Tensor) -> tuple[Tensor, Tensor]:
-    _, scale = quantise_reference(weight)
-    return (weight / scale[:, None, None, None]).to(torch.int8), scale
-
-
-def _by_128(weight: Tensor) -> tuple[Tensor, Tensor]:
-    scale = weight.abs().amax(dim=(1, 2, 3)) / 128
-    steps = (weight / scale[:, None, None, None]).round().int()
-    return ((steps + 128) % 256 - 128).to(torch.int8), scale
-
-
-def _clipped_128(weight: Tensor) -> tuple[Tensor, Tensor]:
-    scale = weight.abs().amax(dim=(1, 2, 3)) / 128
-    steps = (weight / scale[:, None, None, None]).round()
-    return steps.clamp(-128, 127).to(torch.int8), scale
-
-
-def _highest(weight: Tensor) -> tuple[Tensor, Tensor]:
-    scale = weight.amax(dim=(1, 2, 3)) / 127
-    steps = (weight / scale[:, None, None, None]).round().int()
-    return ((steps + 128) % 256 - 128).to(torch.int8), scale
-
-
-def _highest_clipped(weight: Tensor) -> tuple[Tensor, Tensor]:
-    scale = weight.amax(dim=(1, 2, 3)) / 127
-    steps = (weight / scale[:, None, None, None]).round()
-    return steps.clamp(-127, 127).to(torch.int8), scale
-
-
-def _unsigned(weight: Tensor) -> tuple[Tensor, Tensor]:
-    low, high = weight.amin(dim=(1, 2, 3)), weight.amax(dim=(1, 2, 3))
-    scale = (high - low) / 255
-    steps = (weight - low[:, None, None, None]) / scale[:, None, None, None]
-    return steps.round().to(torch.uint8), scale
-
-
-def _still_float(weight: Tensor) -> tuple[Tensor, Tensor]:
-    values, scale = quantise_reference(weight)
-    return values.float(), scale
-
-
-def _inverse(weight: Tensor) -> tuple[Tensor, Tensor]:
-    values, scale = quantise_reference(weight)
-    return values, 1 / scale
-
-
-def _whole_weight(weight: Tensor) -> Tensor:
-    values, scale = quantise_reference(weight)
-    return values * scale[:, None, None, None]
+    values, scales = [], []
+    for channel in weight:
+        scale = channel.abs().max() / 127
+        scales.append(scale)
+        values.append((channel / scale).round())
+    return torch.stack(values).to(torch.int8), torch.stack(scales)
 
 
 def _values_and_scale(result: Any, weight: Tensor) -> dict[str, Any]:
@@ -467,20 +541,44 @@ def _values_and_scale(result: Any, weight: Tensor) -> dict[str, Any]:
     values, scale = result
     return {
         "a pair (values, scale)": True,
+        "tensors": isinstance(values, Tensor) and isinstance(scale, Tensor),
         "scale": scale,
         "type of the values": str(values.dtype),
         "values": values,
     }
 
 
+def _weight(generator: Generator, shape: Sequence[int], largest: float) -> Tensor:
+    """Draw a weight with unlike channels; nothing lies halfway between two steps."""
+    whole = torch.randint(-120, 121, tuple(shape), generator=generator)
+    steps = whole + 0.8 * torch.rand(tuple(shape), generator=generator) - 0.4
+    for channel in steps:  # the largest of each, somewhere
+        channel.view(-1)[_whole(generator, 0, channel.numel() - 1)] = largest
+    unlike = 2.0 ** torch.randperm(shape[0], generator=generator)
+    return steps * (0.01 * unlike)[:, None, None, None]
+
+
 def _quantise_cases() -> list[Case]:
     cases = []
-    for seed, (out, into, side) in enumerate([(3, 3, 3), (4, 2, 3), (2, 5, 1)]):
-        weight = 10 * torch.randn((out, into, side, side), generator=seeded(seed))
-        weight *= 2.0 ** torch.arange(out)[:, None, None, None]  # unlike channels
-        weight[0, 0, 0, 0] = -1.5 * weight[0].abs().max()  # the largest is negative
-        cases.append(Case((weight,), f"quantise(weight {tuple(weight.shape)})"))
+    for seed, (shape, largest, part) in enumerate(
+        [
+            ((3, 3, 3, 3), -127, "the largest weight is negative"),
+            ((4, 2, 3, 3), 127, "the largest weight is positive"),
+            ((2, 5, 1, 1), 127, "windows of one pixel"),
+            ((2, 1, 5, 3), -127, "the largest weight is negative"),
+        ]
+    ):
+        weight = _weight(seeded(seed), shape, largest)
+        cases.append(Case((weight,), f"quantise(weight {shape})", part))
     return cases
+
+
+def _draw_quantise(generator: Generator) -> Case:
+    shape = tuple(_whole(generator, 1, most) for most in (4, 4, 3, 3))
+    largest = (-127, 127)[_whole(generator, 0, 1)]
+    sign = "negative" if largest < 0 else "positive"
+    weight, part = _weight(generator, shape, largest), f"the largest weight is {sign}"
+    return Case((weight,), f"quantise(weight {shape})", part)
 
 
 quantise = Exercise(
@@ -499,50 +597,11 @@ quantise = Exercise(
     ),
     reference=quantise_reference,
     cases=_quantise_cases,
-    mistakes=(
-        Mistake(
-            _one_scale,
-            "All channels share one scale: those with small weights keep few steps. "
-            "Take the largest of each output channel.",
-        ),
-        Mistake(
-            _by_input,
-            "The scale belongs to an input channel: leave axis 0, the outputs, and "
-            "take the largest over the other three.",
-        ),
-        Mistake(
-            _cut_off,
-            "The type was changed without rounding, which cuts off towards zero: "
-            "use .round() first.",
-        ),
-        Mistake(
-            _by_128,
-            "int8 ends at 127: with 128 steps the largest weight runs over and changes "
-            "its sign.",
-        ),
-        Mistake(
-            _clipped_128,
-            "With 128 steps the largest positive weight has to be cut: 127 are the "
-            "same to both sides.",
-        ),
-        Mistake(_highest, "A weight can be large and negative: use abs()."),
-        Mistake(_highest_clipped, "A large negative weight was cut: use abs()."),
-        Mistake(
-            _unsigned,
-            "These are unsigned numbers that begin at the lowest weight: symmetric "
-            "int8 has zero in the middle.",
-        ),
-        Mistake(
-            _still_float, "The values are whole, but still floats: .to(torch.int8)."
-        ),
-        Mistake(_inverse, "The scale is upside down: it is what one step is worth."),
-        Mistake(
-            _whole_weight,
-            "That is the weight made whole again: return what is stored, (values, "
-            "scale).",
-        ),
-    ),
+    mistakes=mistakes.QUANTISE,
     observe=_values_and_scale,
+    place="Half the bits",
+    draw=_draw_quantise,
 )
 
-EXERCISES = (verdict, interpolate, l2_sp, quantise)
+
+EXERCISES = (verdict, l2_sp, forgotten, interpolate, quantise)
