@@ -12,6 +12,7 @@ PACKAGE = sorted((ROOT / "course").rglob("*.py"))
 CHAPTERS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 FLOORS = [
     {"errors"},
+    {"progress", "syllabus"},
     {"data", "models"},
     {"training"},
     {
@@ -32,7 +33,7 @@ FLOORS = [
     {"plans"},
     {"plots", "evidence"},
     {"widgets", "exercises"},
-    {"runner"},
+    {"runner", "copies", "classroom"},
     {"cli"},
 ]
 LEVEL = {name: level for level, floor in enumerate(FLOORS) for name in floor}
@@ -195,6 +196,17 @@ def test_a_chapter_has_exercises_a_widget_a_poll_and_claims(chapter):
     assert text.count("widgets.ExercisePanel(") == 1
     assert text.count("evidence.claim(") >= 2
     assert "evidence.summary()" in text
+
+
+def test_every_option_of_a_poll_is_explained_and_not_before_the_prediction(chapter):
+    _, notebook = chapter
+    for cell in code_cells(notebook):
+        for call in ast.walk(ast.parse(source(cell))):
+            named = isinstance(call, ast.Call) and ast.unparse(call.func)
+            if named == "widgets.Poll":
+                _, options = map(ast.literal_eval, call.args)
+                assert all(len(text) > 20 for text in options.values())
+                assert cell["metadata"].get("jupyter") == {"source_hidden": True}
 
 
 def test_enough_outputs_are_compared(chapter):

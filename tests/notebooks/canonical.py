@@ -3,7 +3,7 @@
     python tests/notebooks/canonical.py [--only-clean] [NOTEBOOK ...]
 
 Without names: every chapter. Executing the same chapter twice leaves the same file,
-but for what it measures.
+but for what it measures. The seconds of its sections go to `docs/section-times.json`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pathlib import Path
 
 import nbclient
 import nbformat
+import section_times
 
 ROOT = Path(__file__).parents[2]
 LARGEST = 400_000  # bytes
@@ -72,23 +73,26 @@ def canonicalise(path: Path, execute: bool = True) -> None:
     notebook = nbformat.read(path, as_version=4)
     if execute:
         _execute(notebook, path.parent)
+    seconds = section_times.measured(notebook)
     clean(notebook)
     text = nbformat.writes(notebook)
     check(notebook, len(text.encode()))
     place = path.with_name(f".{path.name}.part")
     place.write_text(text.rstrip("\n") + "\n", encoding="utf-8", newline="\n")
     os.replace(place, path)
+    if execute and path.resolve().parent == ROOT / "notebooks":
+        section_times.keep(path.stem, seconds)
 
 
 def _execute(notebook: nbformat.NotebookNode, folder: Path) -> None:
     environment = {k: v for k, v in os.environ.items() if k != "COURSE_PROFILE"}
     paths = [str(ROOT), environment.get("PYTHONPATH", "")]
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
+    environment["COURSE_PROGRESS"] = ""  # what a machine runs is no reader's progress
     client = nbclient.NotebookClient(
         notebook,
         kernel_name="python3",
         timeout=PATIENCE,
-        record_timing=False,
         store_widget_state=False,
         resources={"metadata": {"path": str(folder)}},
     )
