@@ -1,4 +1,8 @@
-"""Chapters as papermill runs them, with a seed that they were not written with."""
+"""Chapters as papermill runs them, with a seed that they were not written with.
+
+What runs are student copies, with the sealed package beside them: the lessons must hold
+there too, and nothing that a run leaves may show an answer.
+"""
 
 import os
 import shutil
@@ -7,7 +11,9 @@ from pathlib import Path
 import pytest
 from browser import lab
 
-from course import runner
+from course import copies, runner
+from course.copies import leaks
+from course.copies.chapters import read, tasks
 
 FOLDER = Path(__file__).parents[2] / "notebooks"
 CHAPTERS = sorted(FOLDER.glob("[0-9]*.ipynb"))
@@ -19,15 +25,41 @@ AGAIN = [path for path in CHAPTERS if path.name[:2] not in ("00", "02", "04")]
 CHROMIUM = os.environ.get("CHROMIUM") or next(filter(shutil.which, lab.COMMANDS), None)
 
 
+@pytest.fixture(scope="module")
+def handed_out(tmp_path_factory):
+    """A folder of student copies, as a class gets it."""
+    out = tmp_path_factory.mktemp("handed out") / "student"
+    copies.student(CHAPTERS, out, report=lambda line: None)
+    return out
+
+
 @pytest.mark.parametrize("path", AGAIN, ids=lambda path: path.stem)
-def test_its_lessons_hold_with_another_seed(path, tmp_path):
-    (result,) = runner.run_chapters([path], tmp_path, profile="quick", seed=SEED)
+def test_its_lessons_hold_with_another_seed(path, handed_out, tmp_path, monkeypatch):
+    monkeypatch.setenv(
+        "PYTHONPATH", f"{handed_out}{os.pathsep}{os.environ['PYTHONPATH']}"
+    )
+    chapter = handed_out / "notebooks" / path.name
+    (result,) = runner.run_chapters([chapter], tmp_path, profile="quick", seed=SEED)
     assert result.status == "ok", result.error
     assert result.environment["seed"] == SEED
     assert len(result.records) >= 2
     assert len(result.claims) >= 2
     assert all(claim["holds"] for claim in result.claims)
     assert result.peak_mb is None or result.peak_mb <= LARGEST
+    assert_nothing_is_shown(tmp_path, path.name)
+
+
+def assert_nothing_is_shown(folder, name):
+    """The checks ran with the sealed package: with hints, and no answer in any file."""
+    executed = read(folder / name)
+    found = tasks(executed, name)
+    assert len(found) >= 3
+    for task in found:
+        (output,) = executed["cells"][task.check]["outputs"]
+        page, text = output["data"]["text/html"], output["data"]["text/plain"]
+        assert "not started" in text
+        assert "Hint 3" in page and "Reference answer" not in page
+    assert leaks.scan(folder, leaks.answers()) == []
 
 
 @pytest.mark.skipif(CHROMIUM is not None, reason="the browser tests run it, and more")
