@@ -37,7 +37,7 @@ notebooks: install
 
 lint: install
 	$(BIN)/ruff check .
-	$(BIN)/ruff format --check course tests benchmarks
+	$(BIN)/ruff format --check course tests benchmarks deploy
 
 clean:
 	rm -rf $(VENV) runs build *.egg-info .pytest_cache .ruff_cache
