@@ -253,6 +253,16 @@ def test_a_deck_is_one_page_that_asks_for_nothing_but_equations(tmp_path):
     assert kinds == {"slide", "subslide", "skip", "-"}
 
 
+def test_what_the_notebook_folds_is_on_no_slide(tmp_path):
+    poll = new_code_cell("widgets.Poll('?', {'yes': 'zebra'})")
+    poll["metadata"]["jupyter"] = {"source_hidden": True}
+    poll["outputs"] = [new_output("display_data", {"text/plain": "the question"})]
+    notebook = new_notebook(cells=[new_markdown_cell("# Title"), poll])
+    deck.cut(notebook)
+    page = deck.page(notebook, "x")
+    assert "the question" in page and "zebra" not in page
+
+
 def test_a_cell_of_prose_is_cut_before_its_headings():
     text = "words\n\n## One\n\nmore\n\n### Two\n\nlast"
     notebook = new_notebook(cells=[new_markdown_cell(text)])

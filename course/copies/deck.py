@@ -74,7 +74,8 @@ def _lines(cell: Any) -> float:
     """Return how many lines of a slide a cell takes, roughly."""
     if cell["cell_type"] == "markdown":
         return _prose(cell["source"])
-    source = 0.8 * len(cell["source"].splitlines()) + 1
+    hidden = cell["metadata"].get("jupyter", {}).get("source_hidden")
+    source = 0 if hidden else 0.8 * len(cell["source"].splitlines()) + 1
     return source + sum(_output(output) for output in cell.get("outputs", []))
 
 

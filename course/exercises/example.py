@@ -30,7 +30,8 @@ def page(arguments: Sequence[tuple[str, Any]], found: Any, expected: Any) -> str
     rows = [_row(name, _shown(value)) for name, value in arguments]
     rows.append(_row("found", _shown(found, expected)))
     rows.append(_row("expected", _shown(expected)))
-    return f"<table><caption>Counter-example</caption>{''.join(rows)}</table>"
+    caption = '<caption style="text-align:left">Counter-example</caption>'
+    return f"<table>{caption}{''.join(rows)}</table>"
 
 
 def _row(name: str, cell: str) -> str:
@@ -49,6 +50,10 @@ def _shown(value: Any, expected: Any = None) -> str:
         other = None
     if _is_picture(numbers):
         return _picture(numbers)
+    # (3, 1, 1) reads best as a row; a shape that is wrong is named in the message.
+    if numbers.ndim > 2:
+        numbers = numbers.squeeze()
+        other = None if other is None else other.squeeze()
     if numbers.ndim in (1, 2) and max(numbers.shape) <= CELLS:
         return _grid(np.atleast_2d(numbers), other)
     return html.escape(quoted(value))

@@ -100,13 +100,16 @@ def described(notebook: Any) -> Any:
     """Return a copy of a notebook whose pictures have an alt in an exported page.
 
     nbconvert's page template drops the alt that an output's metadata holds. Here each
-    such output becomes an `<img>` with it, and the hidden words beside it go.
+    such output becomes an `<img>` with it, and the hidden words beside it go. Code that
+    the notebook folds, such as a poll's with its explanations, is left out.
 
     Args:
         notebook: as `nbformat.read` returns it.
     """
     copy = deepcopy(notebook)
     for cell in copy["cells"]:
+        if cell["metadata"].get("jupyter", {}).get("source_hidden"):
+            cell["metadata"]["transient"] = {"remove_source": True}
         outputs = cell.get("outputs", [])
         kept = [o for o in outputs if HIDDEN_P not in _html_of(o)]
         if outputs:
