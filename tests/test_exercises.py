@@ -88,6 +88,19 @@ def names(value):
     return value.name if isinstance(value, Exercise) else value.answer.__name__
 
 
+@pytest.fixture(autouse=True)
+def patience(monkeypatch):
+    """A machine that runs other tests beside these is slow, and no answer endless."""
+    monkeypatch.setattr(trial, "ANSWERING", 60)
+    monkeypatch.setattr(trial, "LOOKING", 60)
+
+
+def test_a_check_takes_no_longer_than_five_seconds():
+    source = inspect.getsource(trial)
+    limits = re.search(r"^ANSWERING, LOOKING = ([\d.]+), ([\d.]+)", source, re.M)
+    assert sum(map(float, limits.groups())) <= 5
+
+
 @pytest.fixture
 def shown(monkeypatch):
     outputs = []

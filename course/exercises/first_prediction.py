@@ -411,6 +411,10 @@ def _as_batch(image: Tensor, mean: Floats, std: Floats) -> Tensor:
     return normalise_reference(image, mean, std)[None]
 
 
+def _as_for_imagenet(image: Tensor, mean: Floats, std: Floats) -> Tensor:
+    return _as_batch(image, MEAN, STD)
+
+
 def _naming(
     settle: Callable[[nn.Module], Any] = nn.Module.eval,
     prepare: Callable[..., Tensor] = _as_batch,
@@ -528,7 +532,7 @@ name_it = Exercise(
             "eval mode forgotten",
         ),
         Mistake(
-            _naming(prepare=lambda image, mean, std: _as_batch(image, MEAN, STD)),
+            _naming(prepare=_as_for_imagenet),
             "The pictures are normalised with ImageNet's mean and std, whichever the "
             "network was trained with: use the arguments.",
             "normalisation of another model",
@@ -539,7 +543,7 @@ name_it = Exercise(
             "normalisation missing",
         ),
         Mistake(
-            _handed_out,
+            _naming(settle=lambda _: None, prepare=_as_for_imagenet),
             "Both bugs are still in it: which mean and std are used, and in which mode "
             "is the network?",
             "both bugs left",

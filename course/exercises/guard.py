@@ -105,9 +105,15 @@ def _haunted(seconds: float, call: Callable[[], Result]) -> Result:
 
 @contextlib.contextmanager
 def undisturbed() -> Iterator[None]:
-    """Leave random numbers and torch's switches as they were before."""
+    """Leave random numbers and torch's switches as they were before.
+
+    Inside, torch has one thread: for arrays this small more of them only wait for each
+    other, and in a full room they wait for long.
+    """
     numbers, arrays = random.getstate(), np.random.get_state()
     dtype, gradients = torch.get_default_dtype(), torch.is_grad_enabled()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     try:
         with torch.random.fork_rng(devices=[]):
             yield
@@ -116,6 +122,7 @@ def undisturbed() -> Iterator[None]:
         np.random.set_state(arrays)
         torch.set_default_dtype(dtype)
         torch.set_grad_enabled(gradients)
+        torch.set_num_threads(threads)
 
 
 @contextlib.contextmanager

@@ -44,6 +44,10 @@ def _no_log(logits: Tensor, labels: Tensor) -> Tensor:
     return -probabilities[torch.arange(len(labels)), labels].mean()
 
 
+def _softmax_twice(logits: Tensor, labels: Tensor) -> Tensor:
+    return F.cross_entropy(logits.softmax(dim=1), labels)
+
+
 def _over_the_batch(logits: Tensor, labels: Tensor) -> Tensor:
     wrong = torch.log_softmax(logits, dim=0)
     return -wrong[torch.arange(len(labels)), labels].mean()
@@ -156,7 +160,7 @@ cross_entropy = Exercise(
         ),
         Mistake(_no_log, "The logarithm is missing.", "logarithm missing"),
         Mistake(
-            lambda logits, labels: F.cross_entropy(logits.softmax(dim=1), labels),
+            _softmax_twice,
             "The softmax was taken twice: PyTorch's cross-entropy takes logits and has "
             "the softmax in it.",
             "softmax before cross-entropy",
@@ -239,37 +243,32 @@ def _handed_out(
     return loss.item()
 
 
+Loss = Callable[[Tensor, Tensor], Tensor]
 Step = Callable[[nn.Module, Optimizer, Tensor, Tensor], float]
 
 
-def _learning_by(loss: Callable[[Tensor, Tensor], Tensor]) -> Step:
-    """Return a sound step with another loss."""
+def _learning_by(loss: Loss, order: str = "zbs") -> Step:
+    """Return a step with another loss, or another order.
+
+    Args:
+        loss: from logits and labels.
+        order: of (z)ero_grad, (b)ackward and (s)tep.
+    """
 
     def answer(
         network: nn.Module, optimizer: Optimizer, images: Tensor, labels: Tensor
     ) -> float:
         value = loss(network(images), labels)
-        optimizer.zero_grad()
-        value.backward()
-        optimizer.step()
+        does = {"b": value.backward, "s": optimizer.step, "z": optimizer.zero_grad}
+        for letter in order:
+            does[letter]()
         return value.item()
 
     return answer
 
 
 def _in_order(order: str) -> Step:
-    """Return a step that does (b)ackward, (s)tep and (z)ero_grad in another order."""
-
-    def answer(
-        network: nn.Module, optimizer: Optimizer, images: Tensor, labels: Tensor
-    ) -> float:
-        loss = F.cross_entropy(network(images), labels)
-        does = {"b": loss.backward, "s": optimizer.step, "z": optimizer.zero_grad}
-        for letter in order:
-            does[letter]()
-        return loss.item()
-
-    return answer
+    return _learning_by(F.cross_entropy, order)
 
 
 def _at_rest(
@@ -369,7 +368,7 @@ train_step = Exercise(
     given=_handed_out,
     mistakes=(
         Mistake(
-            _learning_by(lambda z, labels: F.cross_entropy(z.softmax(dim=1), labels)),
+            _learning_by(_softmax_twice),
             "F.cross_entropy takes logits and has the softmax in it: taken twice, it "
             "flattens the loss and its gradients.",
             "softmax before cross-entropy",
@@ -381,7 +380,7 @@ train_step = Exercise(
             "gradients not zeroed",
         ),
         Mistake(
-            _handed_out,
+            _learning_by(_softmax_twice, "bs"),
             "Both bugs are still in it: what does F.cross_entropy take, and what is in "
             "the gradients before backward?",
             "both bugs left",

@@ -62,7 +62,9 @@ def section(exercise) -> str:
         told = cell(verdict.message)
         name = cell(verdict.mistake)
         credit = f"{verdict.score:.2f}"
-        lines.append(f"| `{answer.function.__name__}` | {name} | {credit} | {told} |")
+        called = answer.function.__name__
+        called = f"`{called}`" if called != "answer" else "made by a factory"
+        lines.append(f"| {called} | {name} | {credit} | {told} |")
     return "\n".join(lines) + "\n"
 
 
@@ -74,4 +76,7 @@ def cell(text: str) -> str:
 
 if __name__ == "__main__":
     sys.path.insert(0, str(TESTS))
+    from course.exercises import trial
+
+    trial.ANSWERING = trial.LOOKING = 60  # on a busy machine, too
     PLACE.write_text(page(), encoding="utf-8", newline="\n")
