@@ -15,7 +15,6 @@ from course import __version__
 from course.errors import CourseError
 
 PROFILES = ("smoke", "quick", "full")
-FIRST = "00_first_prediction.ipynb"
 HOST = "127.0.0.1"
 
 
@@ -190,7 +189,8 @@ def lab(options: argparse.Namespace) -> int:
     folder = runner.notebooks_folder()
     port = free_port(options.port)
     token = secrets.token_hex(16)
-    place = f"{folder.name}/{FIRST}"
+    first, *_ = runner.find_chapters([], folder)
+    place = f"{folder.name}/{first.name}"
     command = [sys.executable, "-m", "jupyterlab"]
     # Given the file as an argument, JupyterLab would make its folder the root, and the
     # reader could not open the package beside it.

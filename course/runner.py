@@ -66,7 +66,7 @@ def notebooks_folder() -> Path:
         CourseError: the package was installed without its repository.
     """
     for place in (Path(__file__).parents[1], Path.cwd()):
-        if (place / "notebooks" / "00_first_prediction.ipynb").is_file():
+        if any((place / "notebooks").glob("[0-9][0-9]_*.ipynb")):  # copies hold some
             return place / "notebooks"
     raise CourseError(
         "The notebooks were not found beside the package or in the current folder; "

@@ -20,6 +20,7 @@ from course import cli, runner, sweep
 from course.errors import CourseError
 
 ROOT = Path(__file__).parents[1]
+FIRST = "notebooks/00_first_prediction.ipynb"
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 PARAMETERS = {"tags": ["parameters"]}
 
@@ -173,7 +174,7 @@ def test_a_busy_port_gives_the_next_free_one():
 @pytest.fixture
 def laboratory(tmp_path):
     """`course lab`, started elsewhere than in the repository, and its output."""
-    if not (ROOT / "notebooks" / cli.FIRST).is_file():
+    if not (ROOT / FIRST).is_file():
         pytest.skip("the first chapter is not there")
     with socket.create_server((cli.HOST, 0)) as probe:
         port = probe.getsockname()[1]
@@ -203,7 +204,7 @@ def laboratory(tmp_path):
 def test_lab_answers_over_http_with_the_first_chapter(laboratory):
     process, lines = laboratory
     address = _until(lambda: re.search(r"http://\S+token=\w+", "".join(lines)))[0]
-    assert f"/lab/tree/notebooks/{cli.FIRST}?token=" in address
+    assert f"/lab/tree/{FIRST}?token=" in address
     page = _until(lambda: _fetch(address, process))
     assert b"JupyterLab" in page
     file = address.replace("/lab/tree/", "/api/contents/")

@@ -148,6 +148,16 @@ def test_the_copy_runs_its_own_sealed_package(student):
     assert choosing.kendall.mistakes[0].cause in message
 
 
+def test_a_copy_of_some_chapters_finds_them_without_the_first(tmp_path):
+    copies.student(CHAPTERS[5:6], tmp_path / "some", report=quiet)
+    code = (
+        "from course import runner\n"
+        "print(runner.find_chapters([], runner.notebooks_folder())[0].name)\n"
+    )
+    done = in_copy(tmp_path / "some", code)
+    assert done.stdout.split() == [CHAPTERS[5].name], done.stderr
+
+
 def test_neither_check_nor_panel_offers_an_answer_in_it(student):
     code = (
         "from course import widgets\n"

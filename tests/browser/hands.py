@@ -248,8 +248,14 @@ def _click_canvas(canvas: Locator) -> None:
 
 
 def _walk_canvas(canvas: Locator) -> None:
-    for key in ("ArrowRight", "ArrowDown", "ArrowLeft"):
+    """Take one step: a point at the edge has none beside it in some directions."""
+    before = canvas.get_attribute("aria-label")
+    for key in ("ArrowRight", "ArrowDown", "ArrowLeft", "ArrowUp"):
         canvas.press(key)
+        for _ in range(20):
+            if canvas.get_attribute("aria-label") != before:
+                return
+            canvas.page.wait_for_timeout(100)
 
 
 # kind: what it is in the page, how a mouse moves it, how a keyboard does.
