@@ -102,7 +102,12 @@ def test_each_term_of_the_formula_is_needed():
     maps, gradients = by_hand(model, IMAGES[0], 1)
     assert close(found, looking_inside.grad_cam_map_reference(maps, gradients))
     for mistake in looking_inside.grad_cam_map.mistakes:
-        assert not close(found, mistake.answer(maps, gradients), 0.01), mistake.cause
+        try:
+            other = mistake.answer(maps, gradients)
+        except (IndexError, RuntimeError):  # it does not even come to a map
+            continue
+        same = other.shape == found.shape
+        assert not (same and close(found, other, 0.01)), mistake.cause
 
 
 # What a network of each family calls its last map, and its size for 224 pixels.
