@@ -147,35 +147,28 @@ def test_links_are_printed_and_a_slip_is_one_sentence(capsys):
 
 def cells():
     notebook = json.loads((DEPLOY / "colab" / "start.ipynb").read_text("utf-8"))
-    return ["".join(c["source"]) for c in notebook["cells"] if c["cell_type"] == "code"]
+    return [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+
+
+def start_page(place, repository, count):
+    """Run the first cells of Colab's page with other parameters, as papermill does."""
+    first, *others = cells()[:count]
+    assert first["metadata"]["tags"] == ["parameters"]
+    given = f"REPOSITORY, PLACE = {str(repository)!r}, {str(place)!r}"
+    code = "\n".join([given, *("".join(cell["source"]) for cell in others)])
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    return done.stderr
 
 
 def test_the_start_page_asks_for_an_address_before_anything_else(tmp_path):
-    code = cells()[0]
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        env={"WORKBOOK_PLACE": str(tmp_path / "none"), "PATH": "/usr/bin:/bin"},
-    )
-    assert done.returncode == 1
-    assert "Write the repository's address" in done.stderr
-    assert "Traceback" not in done.stderr
+    said = start_page(tmp_path / "none", "", 2)
+    assert "Write the repository's address" in said
 
 
 def test_the_start_page_says_why_a_clone_failed(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-c", "\n".join(cells()[:2])],
-        capture_output=True,
-        text=True,
-        env={
-            "WORKBOOK_PLACE": str(tmp_path / "none"),
-            "WORKBOOK_REPOSITORY": str(tmp_path / "nowhere"),
-            "PATH": "/usr/bin:/bin",
-        },
-    )
-    assert done.returncode == 1 and "git failed: " in done.stderr
-    assert not (tmp_path / "none").exists()
+    said = start_page(tmp_path / "none", tmp_path / "nowhere", 3)
+    assert "git failed: " in said and not (tmp_path / "none").exists()
 
 
 @pytest.mark.parametrize("path", sorted(HUB.glob("*.py")), ids=lambda path: path.name)

@@ -67,18 +67,12 @@ def of_exercise(task: Task) -> str:
     title = exercise.title.rstrip(".?!")
     head = f"> **For the teacher · {title}.** {exercise.kind.capitalize()}"
     lines = [f"{head}; {exercise.about}."]
-    wrong = [(_named(one), one.cause) for one in exercise.mistakes]
-    wrong += [(rule.name, rule.cause) for rule in exercise.rules]
+    wrong = [(one.name, one.cause) for one in (*exercise.mistakes, *exercise.rules)]
     if wrong:
         lines += [">", "> | typical wrong answer | what the check says of it |"]
         lines += ["> |---|---|"]
     lines += [f"> | {_in_table(name)} | {_in_table(says)} |" for name, says in wrong]
     return "\n".join(lines)
-
-
-def _named(mistake: Any) -> str:
-    name = mistake.name or getattr(mistake.answer, "__name__", "")
-    return name.strip("_").replace("_", " ")
 
 
 def _in_table(text: str) -> str:

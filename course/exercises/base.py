@@ -19,10 +19,8 @@ from torch import nn
 from course import progress
 from course.exercises import trial
 from course.exercises.compare import quoted
-from course.exercises.page import SIGNS, as_page, as_text
+from course.exercises.page import as_page, as_text
 from course.exercises.trial import is_nothing
-
-__all__ = ["SIGNS", "Case", "Exercise", "Mistake", "Rule", "Verdict", "seeded"]
 
 DRAWN = 20  # random cases of a check
 KINDS = (
@@ -67,7 +65,7 @@ class Mistake:
 
     answer: Callable[..., Any]
     cause: str
-    name: str = ""
+    name: str
 
 
 def _itself(value: Any) -> Any:

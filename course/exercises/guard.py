@@ -155,9 +155,8 @@ def isolated(function: Callable[..., Any]) -> Callable[..., Any]:
         value = space.get(name)
         if value is function:
             space[name] = twin
-        elif isinstance(value, types.FunctionType):
-            if value.__globals__ is function.__globals__:
-                space[name] = _moved(value, space)
+        elif _is_neighbour(value, function):
+            space[name] = _moved(value, space)
         elif isinstance(value, COPIED):
             with contextlib.suppress(Exception):
                 space[name] = copy.deepcopy(value)

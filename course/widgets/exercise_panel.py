@@ -10,7 +10,8 @@ import ipywidgets
 
 from course import progress
 from course.errors import CourseError
-from course.exercises.base import SIGNS, Exercise, on_check
+from course.exercises.base import Exercise, on_check
+from course.syllabus import SIGNS
 from course.widgets.accessibility import Accessibility
 from course.widgets.base import ROW, Panel, Words, button, control, guarded
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from course import exercises
+from course.copies.timing import titles
 from course.syllabus import CHAPTERS
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -28,11 +29,6 @@ MARK = re.compile(r"<!--t (\d\d)(?: · (.+?))?-->.*?<!--/t-->")
 TABLE = re.compile(r"(<!--exercises-->\n).*?(<!--/exercises-->)", re.S)
 OPENING = "before the first section"
 PROFILE = "quick"  # which `canonical.py` executes
-
-
-def titles(source: str) -> list[str]:
-    """Return the headings of the second level in a text."""
-    return [title.strip() for title in re.findall(r"^## +(.+)$", source, re.M)]
 
 
 def measured(notebook: Any) -> dict[str, float]:
