@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from course.errors import CourseError, unknown
+from course.families import as_map, last_tokens
 from course.frozen import evaluating
 from course.models import IMAGE_SIZE, Model, as_batch
 
@@ -39,22 +40,20 @@ def target_layer(network: nn.Module) -> str:
     """Return the name of the last convolutional map of a classifier (chapter 04).
 
     ``"layer4"`` in a ResNet, ``"features"`` in most others; in VGG and AlexNet the
-    ReLU before the last pooling, ``"features.29"``, whose map is finer.
+    ReLU before the last pooling, ``"features.29"``, whose map is finer. A vision
+    transformer has tokens, which are as good as a map: see `families.last_tokens`.
 
     Raises:
-        CourseError: the network has no such map, as a vision transformer, or belongs to
-            no family of torchvision.
+        CourseError: the network belongs to no family that is known here.
     """
+    tokens = last_tokens(network)
+    if tokens is not None:
+        return tokens
     parts = dict(network.named_children())
     for name in _LAST_MAPS:
         if name in parts:
             return _last_map_of(name, parts[name])
     kind = type(network).__name__
-    if "conv_proj" in parts:
-        raise CourseError(
-            f"A {kind} has tokens and no map of its channels over the image, so "
-            "Grad-CAM has nothing to weigh; take a convolutional network."
-        )
     raise CourseError(
         f"The last convolutional map of a {kind} is not known; name it: layer="
         f'"…", one of {", ".join(parts) or "its modules"}.'
@@ -107,7 +106,10 @@ def grad_cam(
     with torch.inference_mode(False), evaluating(model.network):
         for few, theirs in zip(batch.split(BATCH), wanted, strict=True):
             ready = model.preprocess(few).to(model.device)
-            activations, gradients = _at_layer(model, layer, ready, theirs)
+            found = _at_layer(model, layer, ready, theirs)
+            activations, gradients = (
+                as_map(model.network, layer, values) for values in found
+            )
             weights = gradients.mean(dim=(2, 3), keepdim=True)
             cam = (weights * activations).sum(dim=1)
             maps.append((cam.relu() if relu else cam).float().cpu())
@@ -122,7 +124,7 @@ def _at_layer(
     with _recording(module) as kept, torch.no_grad():
         logits = model.network(batch)
         _check_logits(logits)
-        _check_map(kept, layer)
+        _check_map(model.network, kept, layer)
         score = chosen(logits, classes).sum()
     gradients = None
     if score.requires_grad:  # not so where the network detaches its features
@@ -182,16 +184,16 @@ def _check_logits(logits: Any) -> None:
         )
 
 
-def _check_map(kept: list[Tensor], layer: str) -> None:
+def _check_map(network: nn.Module, kept: list[Tensor], layer: str) -> None:
     if len(kept) != 1:
         raise CourseError(
             f"The layer {layer!r} gave {len(kept)} tensors in one pass, and Grad-CAM "
             "needs one; name a module that is called once and returns its map."
         )
-    if kept[0].ndim != 4:
+    if as_map(network, layer, kept[0]).ndim != 4:
         raise CourseError(
             f"The layer {layer!r} gives shape {tuple(kept[0].shape)}, and Grad-CAM "
-            "needs maps (N, channels, h, w); name a layer before the pooling."
+            "needs maps (N, channels, h, w) or tokens; name a layer before the pooling."
         )
 
 

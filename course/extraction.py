@@ -9,6 +9,7 @@ import warnings
 from collections import OrderedDict
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -21,6 +22,7 @@ from torchvision.models.feature_extraction import (
 
 from course.data.tasks import Part
 from course.errors import CourseError, HeldOutError, unknown
+from course.families import as_map
 from course.frozen import evaluating, fingerprint
 from course.models import BATCH, Model, as_batch, head_of, write_whole
 from course.training import device_of
@@ -100,7 +102,7 @@ def features(
         values = _read(file, len(images)) if values is None else values
         if values is None:
             model.network.to(device_of(device))
-            values = _computed(extractor, model, images)
+            values = _computed(extractor, model, images, layer)
     _MEMORY.put(key, values)
     _write(file, values)
     return _labelled(values, part, layer)
@@ -130,26 +132,35 @@ def before_head(model: Model, part: Part | Tensor, device: str = "auto") -> Feat
 
 
 class _Listening(nn.Module):
-    """A network that says what its head was given, and not what the head said."""
+    """A network that says what its head was given, or what one of its layers gave."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, layer: str | None = None) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.layer = network, layer
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         heard: list[Tensor] = []
         here = threading.get_ident()
 
-        def hear(_: nn.Module, given: tuple[Tensor, ...]) -> None:
+        def hear(_: nn.Module, given: tuple[Tensor, ...], *output: Any) -> None:
             if threading.get_ident() == here:  # others may use the network meanwhile
-                heard.append(given[0])
+                heard.append(_first(output[0]) if output else given[0])
 
-        hook = head_of(self.network)[1].register_forward_pre_hook(hear)
+        if self.layer is None:
+            hook = head_of(self.network)[1].register_forward_pre_hook(hear)
+        else:
+            place = self.network.get_submodule(self.layer)
+            hook = place.register_forward_hook(hear)
         try:
             self.network(images)
         finally:
             hook.remove()
         return {"features": heard[0]}
+
+
+def _first(output: Any) -> Tensor:
+    """Return a layer's output; of several, as Hugging Face returns, the first."""
+    return output if isinstance(output, Tensor) else output[0]
 
 
 def _labelled(values: Tensor, part: Part | Tensor, layer: str) -> Features:
@@ -178,20 +189,26 @@ def _forbid_in_sweep() -> None:
 def _extractor(network: nn.Module, layer: str) -> nn.Module:
     try:
         return create_feature_extractor(network, {layer: "features"})
-    except ValueError as error:  # torchvision knows no such node
+    except ValueError as error:  # there is no such node, or no way to trace any
+        if layer in dict(network.named_modules()):
+            return _Listening(network, layer)
         nodes = get_graph_node_names(network)[1]
         close = difflib.get_close_matches(layer, nodes, n=1, cutoff=0.5)
         tops = [name for name, _ in network.named_children()]
         raise unknown("layer", layer, {*close, *tops}) from error
 
 
-def _computed(extractor: nn.Module, model: Model, images: Tensor) -> Tensor:
+def _computed(
+    extractor: nn.Module, model: Model, images: Tensor, layer: str = ""
+) -> Tensor:
     device = model.device
+    outputs = []
     with torch.no_grad():
-        outputs = [
-            _averaged(extractor(model.preprocess(batch).to(device))["features"])
-            for batch in images.split(BATCH)
-        ]
+        for batch in images.split(BATCH):
+            output = extractor(model.preprocess(batch).to(device))["features"]
+            if output.ndim == 4:  # Swin's channels come last
+                output = as_map(model.network, layer, output)
+            outputs.append(_averaged(output))
     return torch.cat(outputs).float().cpu().contiguous()
 
 

@@ -6,10 +6,9 @@ import copy
 import hashlib
 import json
 import os
-import pickle
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,11 +21,13 @@ from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, ResNet
 from torchvision.transforms import v2
 
-from course.errors import CourseError, unknown
+from course.errors import CourseError
+from course.families import auxiliary_heads, head_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-    from torchvision.models import WeightsEnum
+
+    from course.fetch import Remote
 
 IMAGE_SIZE = 64
 BATCH = 64  # images at once without gradients: more fill the memory, and are no faster
@@ -39,7 +40,6 @@ SHIPPED = (
     "resnet10-shapes",
     "resnet10-simclr",
 )
-_HEADS = ("fc", "classifier", "heads", "head")
 _SEEDING = threading.RLock()  # torch has one generator for all threads
 
 
@@ -121,12 +121,14 @@ class Model:
         preprocess: maps images to such a batch.
         class_names: the name behind each logit; empty where the head was dropped.
         card: what is known of the weights (data, recipe, accuracy, licence …).
+        build: makes such a network with random weights, where a library does it.
     """
 
     network: nn.Module
     preprocess: Preprocess
     class_names: tuple[str, ...]
     card: dict[str, Any] = field(default_factory=dict)
+    build: Callable[[], nn.Module] | None = None
 
     @property
     def device(self) -> torch.device:
@@ -241,32 +243,6 @@ def fresh(class_names: Sequence[str], seed: int, width: int = 32) -> Model:
     return Model(network, normalising(), tuple(class_names), card)
 
 
-def head_of(network: nn.Module) -> tuple[str, nn.Module]:
-    """Return the dotted name and the module of a classifier's last layer (chapter 03).
-
-    Works for torchvision's classification families: `fc` (ResNet, Inception),
-    `classifier[-1]` (VGG, MobileNet, EfficientNet, DenseNet, SqueezeNet's convolution),
-    `heads` (ViT) and `head` (Swin).
-
-    Raises:
-        CourseError: no such layer is found.
-    """
-    for name in _HEADS:
-        part = getattr(network, name, None)
-        if isinstance(part, nn.Module):
-            layers = [
-                (f"{name}.{inner}".rstrip("."), module)
-                for inner, module in part.named_modules()
-                if isinstance(module, nn.Linear | nn.Conv2d)
-            ]
-            if layers:
-                return layers[-1]
-    raise CourseError(
-        f"No head was found in a {type(network).__name__}; expected its last layer "
-        f"under one of {', '.join(_HEADS)}."
-    )
-
-
 def replace_head(model: Model, class_names: Sequence[str], seed: int = 0) -> Model:
     """Return a copy of a model with a new, random head for other classes (chapter 03).
 
@@ -276,11 +252,11 @@ def replace_head(model: Model, class_names: Sequence[str], seed: int = 0) -> Mod
         seed: of the new head's weights.
     """
     model = model.copy()
-    name, old = head_of(model.network)
+    heads = dict([head_of(model.network)]) | auxiliary_heads(model.network)
     with seeded(seed):
-        new = _like(old, len(class_names)).to(old.weight.device)
-    parent, _, leaf = name.rpartition(".")
-    setattr(model.network.get_submodule(parent), leaf, new)
+        for name, old in heads.items():
+            new = _like(old, len(class_names)).to(old.weight.device)
+            model.network.set_submodule(name, new)
     return replace(model, class_names=tuple(class_names))
 
 
@@ -290,23 +266,48 @@ def _like(old: nn.Module, outputs: int) -> nn.Module:
     return _linear(old.in_features, outputs)
 
 
-def load(name: str | Path, weights: str | None = None, download: bool = False) -> Model:
+def load(
+    name: str | Path,
+    weights: str | None = None,
+    download: bool = False,
+    folder: str | Path | None = None,
+) -> Model:
     """Load a pretrained model by its name or its file (chapter 00).
 
     Args:
-        name: one of `SHIPPED`, a torchvision classification model, or a path.
+        name: one of `SHIPPED`; a path; a classifier of torchvision (``"vgg16"``), of
+            timm (``"timm:resnet18.a1_in1k"``) or of Hugging Face
+            (``"hf:microsoft/resnet-18"``).
         weights: for torchvision's, which weights: ``"IMAGENET1K_V1"``.
-        download: fetch torchvision's weights if they are not in the cache yet; without
-            it nothing touches the network.
+        download: fetch the weights if they are not on this machine yet; without it
+            nothing touches the network.
+        folder: where the weights lie, if not in their library's own cache.
 
     Raises:
         CourseError: the name is unknown, or the file is missing, damaged or foreign.
+            Nothing is ever replaced by random weights.
     """
     if str(name) in SHIPPED:
         return _read(WEIGHTS / f"{name}.safetensors")
-    if isinstance(name, Path) or str(name).endswith(".safetensors") or "/" in name:
+    from course import pretrained
+
+    kind, _, rest = str(name).partition(":")
+    if kind in pretrained.HUBS and rest:
+        return pretrained.HUBS[kind](rest, download, folder)
+    if isinstance(name, Path) or name.endswith(".safetensors") or "/" in name:
         return _read(Path(name))
-    return _load_torchvision(name, weights, download)
+    return pretrained.from_torchvision(name, weights, download, folder)
+
+
+def remote(name: str, weights: str | None) -> Remote:
+    """Return where torchvision's weights of a model come from, and how large they are.
+
+    Raises:
+        CourseError: the model or the weights are unknown.
+    """
+    from course import pretrained
+
+    return pretrained.remote_of(name, pretrained.entry(name, weights))
 
 
 def save(model: Model, path: Path) -> str:
@@ -412,46 +413,3 @@ def _verified_card(path: Path) -> dict[str, Any]:
             f"altered. Fetch it again, or make it with `course pretrain {path.stem}`."
         )
     return card
-
-
-def _load_torchvision(name: str, weights: str | None, download: bool) -> Model:
-    from torchvision import models as zoo
-
-    known = zoo.list_models(module=zoo)
-    if name not in known:
-        raise unknown("model", name, [*SHIPPED, *known])
-    choices = {entry.name: entry for entry in zoo.get_model_weights(name)}
-    if weights not in choices:
-        raise unknown(f"weights of {name}", weights, choices)
-    entry = choices[weights]
-    # First the file: to build a VGG in vain would take half a gigabyte.
-    state = _cached_weights(name, entry, download)
-    network = zoo.get_model(name, weights=None)
-    network.load_state_dict(state)
-    network.eval()
-    meta = {key: value for key, value in entry.meta.items() if key != "categories"}
-    card = {"name": f"{name} {weights}", **meta}
-    names = tuple(entry.meta.get("categories", ()))
-    return Model(network, Preprocess(entry.transforms()), names, card)
-
-
-def _cached_weights(name: str, entry: WeightsEnum, download: bool) -> dict[str, Tensor]:
-    path = Path(torch.hub.get_dir()) / "checkpoints" / Path(entry.url).name
-    if not path.is_file():
-        command = f'models.load("{name}", weights="{entry.name}", download=True)'
-        if not download:
-            raise CourseError(
-                f"The weights {entry.name} of {name} are not on this machine. "
-                f"{command} fetches them once ({entry.meta['_file_size']:.0f} MB)."
-            )
-        path.parent.mkdir(parents=True, exist_ok=True)
-        prefix = path.stem.rpartition("-")[2]
-        torch.hub.download_url_to_file(entry.url, str(path), hash_prefix=prefix)
-    try:
-        # torchvision's own loader would unpickle the file; this one refuses code.
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise CourseError(
-            f"{path.name} in the weights cache is damaged or holds more than weights, "
-            "and was not read; remove it and fetch it again."
-        ) from error

@@ -13,7 +13,8 @@ from torch.nn import functional as F
 
 from course.errors import CourseError
 from course.extraction import Features, checked, forbid_test_features
-from course.models import Model, head_of
+from course.families import head_of, set_head
+from course.models import Model
 
 CS = (0.01, 0.1, 1.0, 10.0)
 ABSENT = -1e4  # logit of a class that the training features have no example of
@@ -132,14 +133,14 @@ def attach(model: Model, probe: Probe) -> Model:
         CourseError: the head takes another number of values than the probe.
     """
     name, old = head_of(model.network)
-    if getattr(old, "in_features", None) != probe.weight.shape[1]:
+    width = old.in_channels if isinstance(old, nn.Conv2d) else old.in_features
+    if width != probe.weight.shape[1]:
         raise CourseError(
             f"A probe on {probe.weight.shape[1]} values of {probe.layer!r} cannot be "
             f"the head {name!r} ({old}); fit it on the layer that feeds the head."
         )
     model = model.copy()
-    head = probe.as_head().to(model.device)
-    model.network.set_submodule(name, head)
+    set_head(model.network, probe.as_head())
     return replace(model, class_names=probe.class_names)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from torch import nn
@@ -12,6 +12,7 @@ from course import models
 from course.data.tasks import TrainPart
 from course.errors import CourseError, unknown
 from course.extraction import before_head
+from course.families import head_of, set_head, stages
 from course.lora import add_lora, merge_lora
 from course.models import Model
 from course.probing import linear_probe
@@ -89,13 +90,27 @@ def begin(strategy: Strategy, source: Model, start: Start) -> Model:
     """Return a copy of the source with a new head, prepared as the strategy says."""
     model = models.replace_head(source, start.train.class_names, start.seed)
     if strategy.start == "scratch":
-        reinitialise(model.network, start.seed)
+        model = started_anew(model, start.seed)
     strategy.prepare(model, start)
     if not strategy.affine:
         for module in model.network.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 module.requires_grad_(False)
     return model
+
+
+def started_anew(model: Model, seed: int) -> Model:
+    """Return a model of the same architecture with new random weights.
+
+    As its library would build it, where that is known; a resnet10 of ours is
+    initialised in place.
+    """
+    if model.build is None:
+        reinitialise(model.network, seed)
+        return model
+    with models.seeded(seed):
+        network = model.build().to(model.device)
+    return models.replace_head(replace(model, network=network), model.class_names, seed)
 
 
 def reinitialise(network: nn.Module, seed: int) -> None:
@@ -121,39 +136,20 @@ def reinitialise(network: nn.Module, seed: int) -> None:
                 )
 
 
-def stages(network: nn.Module) -> dict[str, list[nn.Parameter]]:
-    """Return the parameters by stage, from the input to the head (chapter 03).
-
-    In a ResNet: ``"stem"`` (first convolution and its BatchNorm), ``"layer1"`` to
-    ``"layer4"``, ``"head"``.
-    """
-    head, _ = models.head_of(network)
-    found: dict[str, list[nn.Parameter]] = {}
-    for name, parameter in network.named_parameters():
-        top = name.partition(".")[0]
-        has_layers = any(getattr(network, top, nn.Identity()).children())
-        stage = top if has_layers else "stem"
-        stage = "head" if name.startswith(f"{head}.") else stage
-        found.setdefault(stage, []).append(parameter)
-    found["head"] = found.pop("head")
-    return found
-
-
 # What each strategy does, in a few lines each --------------------------------------
 
 
 def only_head(model: Model, start: Start) -> None:
     """Freeze the backbone; the new head alone may move."""
     model.network.requires_grad_(False)
-    models.head_of(model.network)[1].requires_grad_(True)
+    head_of(model.network)[1].requires_grad_(True)
 
 
 def probe_head(model: Model, start: Start) -> None:
     """Let logistic regression on frozen features be the head, and freeze the rest."""
     train = before_head(model, start.train, start.device)
     probe = linear_probe(train, Cs=(start.C,))
-    name, _ = models.head_of(model.network)
-    model.network.set_submodule(name, probe.as_head().to(model.device))
+    set_head(model.network, probe.as_head())
     only_head(model, start)
 
 
@@ -164,9 +160,9 @@ def probe_then_everything(model: Model, start: Start) -> None:
 
 
 def lora_and_head(model: Model, start: Start) -> None:
-    """Freeze the weights; low-rank updates of 3×3 convolutions and the head move."""
+    """Freeze the weights; low-rank updates and the head move (see `add_lora`)."""
     add_lora(model.network, RANK, seed=start.seed)
-    models.head_of(model.network)[1].requires_grad_(True)
+    head_of(model.network)[1].requires_grad_(True)
 
 
 def slower_towards_the_input(network: nn.Module) -> list[dict[str, Any]]:

@@ -25,6 +25,7 @@ Objective = Callable[[nn.Module, Tensor, Tensor], tuple[Tensor, Tensor]]
 Groups = Callable[[nn.Module], list[dict[str, Any]]]
 BatchNormPolicy = Literal["update", "freeze"]
 AUGMENTATIONS = ("none", "shift", "shift+flip")
+AUXILIARY = 0.3  # of an auxiliary head's loss (Szegedy et al. 2015, arXiv 1409.4842)
 
 
 @dataclass(frozen=True)
@@ -146,10 +147,18 @@ def autocast(device: torch.device) -> torch.autocast:
 def classification(
     network: nn.Module, images: Tensor, labels: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Return cross-entropy and accuracy of a preprocessed batch (chapter 01)."""
-    logits = network(images).float()
+    """Return cross-entropy and accuracy of a preprocessed batch (chapter 01).
+
+    A network with auxiliary heads is trained on the logits of all of them.
+    """
+    output = network(images)
+    logits, *others = output if isinstance(output, tuple) else (output,)
+    logits = logits.float()
     accuracy = (logits.detach().argmax(dim=1) == labels).float().mean()
-    return F.cross_entropy(logits, labels), accuracy
+    loss = F.cross_entropy(logits, labels)
+    for other in others:
+        loss = loss + AUXILIARY * F.cross_entropy(other.float(), labels)
+    return loss, accuracy
 
 
 class Trainer:

@@ -159,9 +159,9 @@ def test_the_last_map_of_each_family_is_known(name):
         assert not isinstance(module, nn.Conv2d) or where == head
 
 
-def test_a_transformer_has_tokens_and_no_map():
-    with pytest.raises(CourseError, match="VisionTransformer has tokens and no map"):
-        explain.target_layer(on_paper("vit_b_16"))
+def test_a_transformers_tokens_are_explained_where_they_still_have_a_gradient():
+    layer = explain.target_layer(on_paper("vit_b_16"))
+    assert layer == "encoder.layers.encoder_layer_11.ln_1"
 
 
 def test_a_network_of_no_family_has_to_name_its_layer():
