@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from course.plots.beside import beside
 from course.plots.charts import bars, curves, dot_table
+from course.plots.diagnosis import confusion, most_wrong, reliability
 from course.plots.differences import differences, kept, matrix
+from course.plots.explained import explained
 from course.plots.figure import COLOURS, MARKERS, Figure, described
 from course.plots.heat import heatmaps, overlay
 from course.plots.images import (
@@ -28,21 +30,25 @@ __all__ = [
     "Figure",
     "bars",
     "beside",
+    "confusion",
     "curves",
     "described",
     "differences",
     "dot_table",
+    "explained",
     "filters",
     "heatmaps",
     "image_grid",
     "kept",
     "loss_plane",
     "matrix",
+    "most_wrong",
     "neighbours",
     "overlay",
     "pareto",
     "plain",
     "predictions",
+    "reliability",
     "scatter2d",
     "stacked",
     "tradeoff",
