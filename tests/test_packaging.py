@@ -13,6 +13,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 import course
+from course.export import formats
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
@@ -62,6 +63,12 @@ def test_constraints_hold_every_dependency_within_its_bounds():
         assert wanted.specifier.contains(pin.version), f"{pins[name]} against {wanted}"
 
 
+def test_whoever_tests_has_what_exports_to_onnx_need():
+    extras = PROJECT["optional-dependencies"]
+    assert set(extras["onnx"]) <= set(extras["test"])
+    assert {Requirement(row).name for row in extras["onnx"]} == set(formats.ONNX)
+
+
 def test_conda_users_get_the_same_dependencies():
     own, pip = conda()
     assert (
@@ -81,12 +88,13 @@ def test_torch_and_torchvision_come_from_one_channel():
     assert not {"torch", "pytorch", "torchvision"} & set(pip)
 
 
-def test_the_weights_travel_with_the_package():
+def test_weights_and_texts_travel_with_the_package():
     text = (ROOT / "pyproject.toml").read_text("utf-8")
     patterns = tomllib.loads(text)["tool"]["setuptools"]["package-data"]["course"]
-    for file in (ROOT / "course" / "weights").glob("*.*"):
-        if not file.name.startswith("."):
-            assert any(file.match(pattern) for pattern in patterns), file.name
+    for folder in ("weights", "export/texts"):
+        for file in (ROOT / "course" / folder).glob("*.*"):
+            if not file.name.startswith("."):
+                assert any(file.match(pattern) for pattern in patterns), file.name
 
 
 def test_citation_names_this_version():
