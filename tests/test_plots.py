@@ -12,7 +12,7 @@ from bs4 import BeautifulSoup
 from nbconvert import HTMLExporter
 from PIL import Image
 
-from course import plots
+from course import calibration, diagnosis, plots
 from course.errors import CourseError
 
 IMAGES = torch.randint(
@@ -22,6 +22,9 @@ POINTS = np.random.default_rng(0).normal(size=(40, 2))
 AXIS = np.linspace(-1, 1, 11)
 HEAT = np.arange(6 * 16, dtype=np.float32).reshape(6, 4, 4)
 MASKS = IMAGES[:, 0] > 127
+
+RELIABILITY = calibration.reliability([[0.9, 0.1], [0.7, 0.3]], [0, 1])
+WRONG = [diagnosis.Wrong(3, 0, 1, 0.97, 0.02)]
 
 FIGURES = {
     "grid": lambda: plots.image_grid(IMAGES, [f"shape {i}" for i in range(6)], 4),
@@ -59,6 +62,12 @@ FIGURES = {
     "kept": lambda: plots.kept(
         {"full": (0.1, 0.3, 0.5), "LoRA": (0.05, 0.6, 0.7)}, "gain", "accuracy"
     ),
+    "explained": lambda: plots.explained(
+        IMAGES[0], [("ring", 0.75), ("star", 0.25)], IMAGES[0], HEAT[0], 1
+    ),
+    "confusion": lambda: plots.confusion([[8, 2], [1, 9]], ["ring", "star"]),
+    "reliability": lambda: plots.reliability(RELIABILITY),
+    "most_wrong": lambda: plots.most_wrong(IMAGES[:1], WRONG, HEAT[:1], ["a", "b"]),
     "matrix": lambda: plots.matrix(
         {"trained": [[0.9, 0.1]], "untrained": [[0.4, 0.5]]}, ["fill"], ["stem", "end"]
     ),
@@ -94,6 +103,10 @@ NUMBERS = {
     "differences": "this run: full: fill 0.15 (-0.166 to 0.466). Shipped table: full",
     "kept": "LoRA at 0.05: 0.6 with the old head, 0.7 re-probed",
     "matrix": "By column (stem, end). trained: fill 0.9, 0.1. untrained: fill 0.4, 0.5",
+    "explained": "star 0.25. Evidence for star: hottest at the lower right.",
+    "confusion": "17 of 20 images are right",
+    "reliability": "before: calibration error 0.4 over 2 images",
+    "most_wrong": "given b (0.97), true a (0.02), hottest at the lower right",
     "dots": "mean 0.85 over 2 seeds (0.8 to 0.9), 1.5 seconds",
     "filters": "32 filters of 3 by 3",
     "pareto": "On the front: small (1, 60), large (30, 80). On the shortlist: large.",

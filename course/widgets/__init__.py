@@ -12,6 +12,7 @@ from course.widgets.exercise_panel import ExercisePanel
 from course.widgets.feature_map import FeatureMap
 from course.widgets.filters_forming import FiltersForming
 from course.widgets.image_classifier import ImageClassifier
+from course.widgets.labeller import Labeller
 from course.widgets.layer_slider import LayerSlider
 from course.widgets.learning_rate import LearningRateDial
 from course.widgets.mix_slider import MixSlider
@@ -30,6 +31,7 @@ __all__ = [
     "FeatureMap",
     "FiltersForming",
     "ImageClassifier",
+    "Labeller",
     "LayerSlider",
     "LearningRateDial",
     "LossMonitor",

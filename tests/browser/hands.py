@@ -23,7 +23,7 @@ PATIENCE = 30  # seconds from a move to what it changes; a busy machine is no fa
 # new one for the same bytes.
 SEEN = """async root => {
   const copy = root.cloneNode(true);
-  const own = ['.widget-readout', '.widget-label', 'select', '.widget-upload', 'style'];
+  const own = ['.widget-readout', '.widget-label', 'select', '.course-drop', 'style'];
   copy.querySelectorAll(own.join()).forEach(node => node.remove());
   const hash = async bytes => [...new Uint8Array(
     await crypto.subtle.digest('SHA-1', bytes))].join();
@@ -258,6 +258,12 @@ def _walk_canvas(canvas: Locator) -> None:
             canvas.page.wait_for_timeout(100)
 
 
+def _click_and_answer(stage: Locator) -> None:
+    """Label the picture: a click lets its keys work."""
+    stage.click()
+    stage.page.keyboard.press("1")
+
+
 # kind: what it is in the page, how a mouse moves it, how a keyboard does.
 KINDS: dict[str, tuple[Any, ...]] = {
     "slider": (".noUi-handle", _drag, _step),
@@ -279,13 +285,14 @@ KINDS: dict[str, tuple[Any, ...]] = {
         lambda place: place.click(),
         lambda place: place.press("Enter"),
     ),
+    "stage": (".course-stage", _click_and_answer, lambda place: place.press("1")),
     "upload": (
-        "button.widget-upload",
+        ".course-drop-choose",
         lambda place: _upload(place, place.click),
         lambda place: _upload(place, lambda: place.press("Enter")),
     ),
     "button": (
-        "button:not(.widget-upload)",
+        "button:not(.course-drop-choose)",
         lambda place: place.click(),
         lambda place: place.press("Enter"),
     ),

@@ -161,7 +161,7 @@ def prepare(root, name, control):
     """Bring about a state in which the next move must show; say whether that acted."""
     if (name, control.label) == ("ImageClassifier", "Open"):
         # Its path was opened when it was typed: show something else meanwhile.
-        root.locator("select").select_option(index=1)
+        root.locator("select").first.select_option(index=1)
         return True
     if (name, control.label) == ("StrategyLab", "Backbone rate"):
         boxes = root.locator("input[type=checkbox]:checked").all()
