@@ -28,7 +28,7 @@ MODELS = (
     ("resnet18", "IMAGENET1K_V1", "the big brother of our resnet10, chapter 07"),
 )
 DATA_REASON = "images in place of your own, chapter 10"
-LARGE = 1_000  # megabytes from which on a data set is fetched only by its name
+LARGE = 100  # megabytes from which on a data set is fetched only by its name
 WEIGHTS, DATA = "weights", "data"  # the folders on a stick
 MANIFEST = "manifest.json"
 KIND = "files for the pretrained workbook"  # tells the manifest from other JSON

@@ -131,9 +131,9 @@ PLAN = """\
 what                 size  state                     licence     for
 net_a V1           528 MB  to fetch, 50 MB are here  BSD-3       chapter 00
 net_b V1           5.0 MB  is here                   not stated  10
-ants (images)      120 MB  to fetch                  CC BY 4.0   WHY
+ants (images)       90 MB  to fetch                  CC BY 4.0   WHY
 ants (2)       not stated  to fetch                  not stated  WHY
-To fetch: 598 MB, and 1 of a size that is not stated."""
+To fetch: 568 MB, and 1 of a size that is not stated."""
 
 
 def test_the_plan_says_what_how_large_whether_it_is_there_and_under_which_licence(
@@ -142,7 +142,7 @@ def test_the_plan_says_what_how_large_whether_it_is_there_and_under_which_licenc
     for name, megabytes in (("net_a", 528), ("net_b", 5)):
         monkeypatch.setitem(MODELS, name, replace(MODELS[name], megabytes=megabytes))
     ants, two = DATASETS["ants"]
-    monkeypatch.setitem(DATASETS, "ants", [replace(ants, megabytes=120), two])
+    monkeypatch.setitem(DATASETS, "ants", [replace(ants, megabytes=90), two])
     monkeypatch.setattr(fetch, "free_megabytes", lambda folder: 80_000.0)
     put(cached("net-b.pth"))
     put(cached("net-a.pth.part"), b"")
