@@ -1,8 +1,9 @@
-"""The command line: `course lab`, `run`, `progress`, `class`, `pretrain`, `sweep`."""
+"""The command line: `course lab`, `run`, `doctor`, `prefetch`, `progress` and more."""
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import secrets
 import socket
@@ -60,6 +61,8 @@ def parser() -> argparse.ArgumentParser:
     _add_progress(commands)
     _add_class(commands)
     _add_student(commands)
+    _add_prefetch(commands)
+    _add_doctor(commands)
     return top
 
 
@@ -171,6 +174,45 @@ def _add_student(commands: argparse._SubParsersAction) -> None:
         "--force", action="store_true", help="replace an earlier copy in that folder"
     )
     command.set_defaults(command=student)
+
+
+def _add_doctor(commands: argparse._SubParsersAction) -> None:
+    command = commands.add_parser("doctor", help="say whether this machine is ready")
+    command.add_argument(
+        "--json", action="store_true", help="for a program; it names nobody"
+    )
+    command.add_argument(
+        "--out", type=Path, metavar="FILE", help="default: the terminal"
+    )
+    command.set_defaults(command=doctor)
+
+
+def _add_prefetch(commands: argparse._SubParsersAction) -> None:
+    command = commands.add_parser(
+        "prefetch", help="fetch models and images for a class without bandwidth"
+    )
+    command.add_argument(
+        "--models",
+        nargs="+",
+        metavar="NAME[:WEIGHTS]",
+        help="such as vgg16, or resnet50:IMAGENET1K_V2; default: the chapters'",
+    )
+    command.add_argument(
+        "--datasets", nargs="+", metavar="NAME", help="default: the chapters'"
+    )
+    command.add_argument("--yes", action="store_true", help="do not ask")
+    place = command.add_mutually_exclusive_group()
+    place.add_argument(
+        "--to", type=Path, metavar="DIR", help="into a folder that travels on a stick"
+    )
+    place.add_argument(
+        "--from",
+        type=Path,
+        metavar="DIR",
+        dest="source",
+        help="out of such a folder, without a network",
+    )
+    command.set_defaults(command=prefetch)
 
 
 def _add_profile(command: argparse.ArgumentParser, default: str) -> None:
@@ -371,6 +413,41 @@ def student(options: argparse.Namespace) -> int:
         copies.student(chapters, out, force=options.force)
     print(f"Made: {out}")
     return 0
+
+
+def doctor(options: argparse.Namespace) -> int:
+    """Look at this machine; the exit status says whether the course will run on it."""
+    from course import doctor as checks
+    from course.doctor import page
+
+    coming, lines = itertools.tee(checks.examine())
+    if options.json or options.out:
+        kept = list(lines)
+        text = page.as_json(kept) if options.json else page.whole(kept)
+        if options.out:
+            from course.progress import write  # a bare Python may lack its filelock
+
+            write(options.out, text)
+            text = f"{page.verdict(kept)}\nWritten: {options.out}\n"
+        print(page.printable(text, sys.stdout.encoding), end="")
+        return 0 if checks.ready(kept) else 1
+    for piece in page.texts(coming):  # each as soon as it is known
+        print(page.printable(piece, sys.stdout.encoding), flush=True)
+    return 0 if checks.ready(lines) else 1
+
+
+def prefetch(options: argparse.Namespace) -> int:
+    """Fetch what the chapters can use, after a plan and a question."""
+    from course import prefetch as beforehand  # loads torch
+
+    return beforehand.run(
+        options.models,
+        options.datasets,
+        to=options.to,
+        source=options.source,
+        agreed=options.yes,
+        say=lambda line: print(line, flush=True),
+    )
 
 
 if __name__ == "__main__":
