@@ -1,9 +1,10 @@
-"""Where images and labels come from: corpora drawn here, and real ones that ship."""
+"""Where images and labels come from: drawn here, shipped, fetched, or your own."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import NamedTuple, TypeVar
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -20,6 +21,11 @@ from course.data.tasks import (
 )
 from course.errors import CourseError, unknown
 
+if TYPE_CHECKING:
+    from course.data import named
+    from course.data.examples import write_shapes
+    from course.data.folders import folder
+
 __all__ = [
     "TASKS",
     "Part",
@@ -28,12 +34,30 @@ __all__ = [
     "TrainPart",
     "ValidationPart",
     "digits",
+    "folder",
     "forbid_test",
     "glyphs",
+    "named",
     "photos",
     "shapes",
     "task",
+    "write_shapes",
 ]
+
+# What opens files of the reader's loads Pillow: only where it is asked for.
+_LATER = {"folder": "folders", "named": "named", "write_shapes": "examples"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = import_module(f"{__name__}.{_LATER[name]}")
+    return module if name == _LATER[name] else getattr(module, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER})
+
 
 _P = TypeVar("_P", bound=Part)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -13,6 +15,7 @@ from course.errors import CourseError
 
 PIXELS = 50_000_000  # a small file can claim to be a picture that fills the memory
 SIDE = 1024  # the longest side that a model is given; every model shrinks it further
+DRAFT_PIXELS = 89_000_000  # of a JPEG that is unpacked at a fraction of its size
 # No format that needs another program, and none that is a program itself.
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 
@@ -55,6 +58,19 @@ def from_path(text: str) -> Image.Image:
         ) from error
 
 
+class NoPicture(CourseError):
+    """A file is no picture that can be read.
+
+    Args:
+        name: what the file is called in the sentence.
+        reason: the rest of the sentence, without its full stop.
+    """
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"{name!r} {reason}.")
+        self.reason = reason
+
+
 def decoded(file: BinaryIO, name: str) -> Image.Image:
     """Return a file's picture: upright, in RGB, 1024 pixels a side at most.
 
@@ -65,36 +81,62 @@ def decoded(file: BinaryIO, name: str) -> Image.Image:
     Raises:
         CourseError: it is no picture of a known format, damaged, or too large.
     """
+    with in_words(name):
+        picture = opened(file, name)
+        picture.load()
+        return _small(flat(ImageOps.exif_transpose(picture), name))
+
+
+@contextmanager
+def in_words(name: str) -> Iterator[None]:
+    """Turn whatever Pillow raises over a file into one sentence.
+
+    Raises:
+        NoPicture: the file is of no known format, damaged, or too large.
+    """
     try:
         with warnings.catch_warnings(action="ignore"):
-            picture = Image.open(file, formats=FORMATS)
-            _check_size(picture, name)
-            picture.load()
-            return in_rgb(ImageOps.exif_transpose(picture))
+            yield
     except CourseError:
         raise
     except UnidentifiedImageError:
-        raise CourseError(
-            f"{name!r} is no picture that can be read here; expected "
-            f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}."
+        raise NoPicture(
+            name,
+            "is no picture that can be read here; expected "
+            f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}",
         ) from None
     except Image.DecompressionBombError:
         raise _too_large(name) from None
     except Exception as error:  # a damaged file can raise whatever it likes
-        raise CourseError(
-            f"{name!r} is damaged or not complete; save it once more and try again."
+        raise NoPicture(
+            name, "is damaged or not complete; save it once more and try again"
         ) from error
 
 
-def _check_size(picture: Image.Image, name: str) -> None:
+def opened(file: BinaryIO, name: str, side: int | None = None) -> Image.Image:
+    """Open a picture of a known format without unpacking it; call it in `in_words`.
+
+    Args:
+        file: open for reading bytes.
+        name: what the picture is called in a message.
+        side: pixels a side that are needed at least: a JPEG is then unpacked at an
+            eighth of its size, a quarter or a half, whichever is still enough.
+
+    Raises:
+        NoPicture: it has too many pixels.
+    """
+    picture = Image.open(file, formats=FORMATS)
+    if side is not None and picture.width * picture.height <= DRAFT_PIXELS:
+        picture.draft(None, (side, side))
     if picture.width * picture.height > PIXELS:
         raise _too_large(name)
+    return picture
 
 
-def _too_large(name: str) -> CourseError:
-    return CourseError(
-        f"{name!r} has more than {PIXELS // 1_000_000} million pixels: make it smaller "
-        "first."
+def _too_large(name: str) -> NoPicture:
+    return NoPicture(
+        name,
+        f"has more than {PIXELS // 1_000_000} million pixels: make it smaller first",
     )
 
 
@@ -104,12 +146,34 @@ def in_rgb(picture: Image.Image) -> Image.Image:
     Args:
         picture: of any mode; of 16 bits a pixel the upper eight are kept.
     """
-    if picture.mode.startswith("I;16"):
-        picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
+    return _small(flat(picture))
+
+
+def _small(picture: Image.Image) -> Image.Image:
+    picture.thumbnail((SIDE, SIDE))
+    return picture
+
+
+def flat(picture: Image.Image, name: str = "the picture") -> Image.Image:
+    """Return a picture in RGB, on white where it is transparent, at its own size.
+
+    Args:
+        picture: of any mode; of 16 bits a pixel the upper eight are kept.
+        name: what the picture is called in a message.
+
+    Raises:
+        NoPicture: its pixels are numbers of which nobody knows what is white.
+    """
+    if picture.mode == "F" or (picture.mode == "I" and picture.getextrema()[1] > 65535):
+        raise NoPicture(
+            name,
+            "has pixels of more than 16 bits; save it with 8 bits a channel",
+        )
+    if picture.mode.startswith("I"):
+        deep = np.asarray(picture).clip(0)
+        picture = Image.fromarray((deep >> 8).astype(np.uint8))
     if picture.has_transparency_data:
         picture = picture.convert("RGBA")
         white = Image.new("RGBA", picture.size, "white")
         picture = Image.alpha_composite(white, picture)
-    picture = picture.convert("RGB")
-    picture.thumbnail((SIDE, SIDE))
-    return picture
+    return picture.convert("RGB")
