@@ -41,6 +41,8 @@ CHAPTERS = tuple(
         ("when_it_pays", "When pretraining pays", "05_when_pretraining_pays"),
         ("when_it_hurts", "When it hurts", "06_when_it_hurts"),
         ("choosing", "Which one do I choose?", "07_choosing"),
+        ("capstone", "A model for your problem", "10_capstone"),
+        ("tools", "Tools and outlook", "11_tools_and_outlook"),
     )
 )
 

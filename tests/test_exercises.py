@@ -22,12 +22,14 @@ from answers.kit import ANSWERS
 from IPython.display import display
 
 from course.exercises import (
+    capstone,
     choosing,
     feature_extraction,
     fine_tuning,
     first_prediction,
     looking_inside,
     pretraining_tasks,
+    tools,
     trial,
     when_it_hurts,
     when_it_pays,
@@ -47,6 +49,8 @@ MODULES = (
     when_it_pays,
     when_it_hurts,
     choosing,
+    capstone,
+    tools,
 )
 ALL = [exercise for module in MODULES for exercise in module.EXERCISES]
 MISTAKES = [(exercise, mistake) for exercise in ALL for mistake in exercise.mistakes]

@@ -12,8 +12,8 @@ PACKAGE = sorted((ROOT / "course").rglob("*.py"))
 CHAPTERS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 FLOORS = [
     {"errors"},
-    {"progress", "syllabus"},
-    {"data", "models"},
+    {"progress", "syllabus", "fetch", "references"},
+    {"data", "labels", "families", "models", "pretrained", "preparation"},
     {"training"},
     {
         "frozen",
@@ -24,16 +24,20 @@ FLOORS = [
         "probing",
         "strategies",
         "explain",
+        "explained",
         "faithfulness",
         "cost",
+        "calibration",
+        "diagnosis",
+        "export",
         "compress",
         "forgetting",
     },
     {"transfer", "pretraining", "choose", "sweep", "zoo", "shortlist"},
     {"plans"},
-    {"plots", "evidence"},
+    {"plots", "evidence", "report"},
     {"widgets", "exercises"},
-    {"runner", "copies", "classroom"},
+    {"runner", "copies", "classroom", "prefetch", "doctor"},
     {"cli"},
 ]
 LEVEL = {name: level for level, floor in enumerate(FLOORS) for name in floor}

@@ -60,8 +60,8 @@ def folder(
 
     Args:
         path: of the folder, or of the CSV file.
-        size: pixels a side of the images: 64 for the course's backbones, 224 for most
-            of ImageNet's.
+        size: pixels a side of the images: 64 for the course's backbones, 256 for most
+            of ImageNet's, which then cut 224 out of the middle.
         seed: of the deal into parts, 0 or more.
         validation: share of the pictures for a missing validation part.
         test: share of the pictures for a missing test part.

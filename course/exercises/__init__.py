@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from course.exercises import (
+    capstone,
     choosing,
     feature_extraction,
     fine_tuning,
     first_prediction,
     looking_inside,
     pretraining_tasks,
+    tools,
     when_it_hurts,
     when_it_pays,
 )
@@ -19,12 +21,14 @@ __all__ = [
     "Exercise",
     "Mistake",
     "Verdict",
+    "capstone",
     "choosing",
     "feature_extraction",
     "fine_tuning",
     "first_prediction",
     "looking_inside",
     "pretraining_tasks",
+    "tools",
     "when_it_hurts",
     "when_it_pays",
 ]
