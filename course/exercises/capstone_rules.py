@@ -8,8 +8,13 @@ from typing import Any
 
 from course.exercises.base import Rule
 from course.exercises.compare import difference
-
-Row = Mapping[str, Any]
+from course.exercises.defence import (
+    Row,
+    accuracy_is_clear,
+    all_others,
+    choice_of,
+    reasons_are_true,
+)
 
 
 def shortcomings(row: Row, need: Row) -> list[str]:
@@ -136,11 +141,6 @@ def _expects_the_mean(value: Any, candidates: Sequence[Row], _: Row) -> bool:
     return not difference(value["expected"], fmean(row["validation"]))
 
 
-def _all_others(value: Any, candidates: Sequence[Row], _: Row) -> bool:
-    others = {row["model"] for row in candidates} - {value["choice"]}
-    return set(value["ruled out"]) == others
-
-
 def _true_reasons(
     value: Any, row: Row, candidates: Sequence[Row], need: Row
 ) -> set[str]:
@@ -152,26 +152,6 @@ def _true_reasons(
         if ms is not None and row["ms"] >= ms:
             reasons.add("slower")
     return reasons
-
-
-def _accuracy_is_clear(value: Any, candidates: Sequence[Row], need: Row) -> bool:
-    return all(
-        "accuracy" in _true_reasons(value, row, candidates, need)
-        for row in candidates
-        if value["ruled out"].get(row["model"]) == "accuracy"
-    )
-
-
-def _reasons_are_true(value: Any, candidates: Sequence[Row], need: Row) -> bool:
-    return all(
-        value["ruled out"].get(row["model"])
-        in [None, *_true_reasons(value, row, candidates, need)]
-        for row in candidates
-    )
-
-
-def _choice_of(value: Any) -> Any:
-    return value["choice"]
 
 
 RULES = (
@@ -188,7 +168,7 @@ RULES = (
         "a choice, since one fits",
         "None is for tables in which nothing fits: look for a limit that is read too "
         "strictly, such as < for at most.",
-        _choice_of,
+        choice_of,
     ),
     Rule(
         "a choice, though nothing fits",
@@ -196,7 +176,7 @@ RULES = (
         "None, since nothing fits",
         "Where no candidate will do, say so, and train another one: a limit is not "
         "there to be missed by a little.",
-        _choice_of,
+        choice_of,
     ),
     Rule(
         "tuned on the test part and shipped",
@@ -204,14 +184,14 @@ RULES = (
         "a model whose settings were chosen on validation images",
         "Its settings were chosen by looking at the test images, so no number is left "
         "that says what it does on new ones.",
-        _choice_of,
+        choice_of,
     ),
     Rule(
         "too few seeds believed",
         _free_of("seeds"),
         "a model with as many seeds as are asked for",
         'One good run may be luck: len(row["validation"]) has to reach need["seeds"].',
-        _choice_of,
+        choice_of,
     ),
     Rule(
         "licence not read",
@@ -219,14 +199,14 @@ RULES = (
         "a model whose licence will do",
         "You may not ship what its licence forbids, and a licence that is not stated "
         'forbids it: look into need["licences"].',
-        _choice_of,
+        choice_of,
     ),
     Rule(
         "unknown time taken for none",
         _chosen(lambda row, *_: row["ms"] is not None),
         "a model whose ms are known",
         "A time that nobody measured is not a time of zero: None does not fit.",
-        _choice_of,
+        choice_of,
     ),
     Rule(
         "limit exceeded",
@@ -234,7 +214,7 @@ RULES = (
         "a model within the limit of ms",
         "A limit is not to be weighed against accuracy: first leave out what is above "
         "it, then choose.",
-        _choice_of,
+        choice_of,
     ),
     Rule(
         "selection on the test part",
@@ -242,14 +222,14 @@ RULES = (
         "a choice by accuracy on validation images",
         "You took the best on the test part, which then says nothing any more: choose "
         "by validation, and leave the test column alone.",
-        _choice_of,
+        choice_of,
     ),
     Rule(
         "chosen by the best seed",
         _chosen(_not_first_by(lambda row: max(row["validation"]))),
         "a choice by the mean over the seeds",
         "The best of several runs is the luckiest: compare means over the seeds.",
-        _choice_of,
+        choice_of,
     ),
     Rule(
         "clearly less accurate",
@@ -257,7 +237,7 @@ RULES = (
         "one that is not clearly behind the highest mean of those that fit",
         "A fast model is no bargain where even the worst seed of another one that fits "
         "is ahead of its best.",
-        _choice_of,
+        choice_of,
     ),
     Rule(
         "a faster one among equals overlooked",
@@ -265,7 +245,7 @@ RULES = (
         "the fastest of those that are not clearly behind",
         "The seeds of a faster one that fits overlap with those of the first: the "
         "difference may be chance, the time is not.",
-        _choice_of,
+        choice_of,
     ),
     Rule(
         "several models tested",
@@ -316,14 +296,14 @@ RULES = (
     ),
     Rule(
         "some ruled out without a word",
-        _all_others,
+        all_others,
         "a reason for each of the others, and for none else",
         "Go over all candidates but the chosen one, those that fit as well.",
         lambda value: value["ruled out"],
     ),
     Rule(
         "within the seeds, yet called less accurate",
-        _accuracy_is_clear,
+        accuracy_is_clear(_true_reasons),
         '"accuracy" only for what is clearly behind',
         "Where seeds overlap, the difference is no reason: what rules such a model out "
         'is that it is "slower".',
@@ -331,7 +311,7 @@ RULES = (
     ),
     Rule(
         "a reason that is not true",
-        _reasons_are_true,
+        reasons_are_true(_true_reasons),
         '"peeked", "seeds", "licence", "slow", "accuracy" or "slower", where true',
         "Look the reason up in that row of the table.",
         lambda value: value["ruled out"],

@@ -7,8 +7,14 @@ from typing import Any
 
 from course.exercises.base import Rule
 from course.exercises.compare import difference
+from course.exercises.defence import (
+    Row,
+    accuracy_is_clear,
+    all_others,
+    choice_of,
+    reasons_are_true,
+)
 
-Row = Mapping[str, Any]
 FIGURES = ("validation", "spread", "ms", "mb", "licence")
 
 
@@ -115,11 +121,6 @@ def _figures_of_the_table(value: Any, candidates: Sequence[Row], need: Row) -> b
     return _chosen(keeps)(value, candidates, need)
 
 
-def _all_others(value: Any, candidates: Sequence[Row], _: Row) -> bool:
-    others = {row["model"] for row in candidates} - {value["choice"]}
-    return set(value["ruled out"]) == others
-
-
 def _true_reasons(
     value: Any, row: Row, candidates: Sequence[Row], need: Row
 ) -> set[str]:
@@ -131,26 +132,6 @@ def _true_reasons(
     if chosen and None not in prices and prices[0] >= prices[1]:
         reasons.add("dearer")
     return reasons
-
-
-def _reasons_are_true(value: Any, candidates: Sequence[Row], need: Row) -> bool:
-    return all(
-        value["ruled out"].get(row["model"])
-        in [None, *_true_reasons(value, row, candidates, need)]
-        for row in candidates
-    )
-
-
-def _accuracy_is_clear(value: Any, candidates: Sequence[Row], need: Row) -> bool:
-    return all(
-        "accuracy" in _true_reasons(value, row, candidates, need)
-        for row in candidates
-        if value["ruled out"].get(row["model"]) == "accuracy"
-    )
-
-
-def _choice_of(value: Any) -> Any:
-    return value["choice"]
 
 
 RULES = (
@@ -166,7 +147,7 @@ RULES = (
         "a choice, since one fits",
         "None is for tables in which nothing fits: look for a limit that is read too "
         "strictly, such as < for at most.",
-        _choice_of,
+        choice_of,
     ),
     Rule(
         "a choice, though nothing fits",
@@ -174,14 +155,14 @@ RULES = (
         "None, since nothing fits",
         "Where no candidate keeps all limits, say so: a limit has to be moved by "
         "those who set it.",
-        _choice_of,
+        choice_of,
     ),
     Rule(
         "unknown cost taken for none",
         _chosen(_unknown_is_unfit),
         "a model whose ms and MB are known",
         "A cost that nobody measured is no cost of zero: None does not fit.",
-        _choice_of,
+        choice_of,
     ),
     Rule(
         "limit exceeded",
@@ -189,14 +170,14 @@ RULES = (
         "a model within the limits of ms and MB",
         "A limit is not to be weighed against accuracy: first leave out what is above "
         "it, then choose.",
-        _choice_of,
+        choice_of,
     ),
     Rule(
         "unstated licence taken for allowed",
         _chosen(_stated),
         "a model whose licence is stated",
         "Not stated means not allowed until you have asked: None is in no list.",
-        _choice_of,
+        choice_of,
     ),
     Rule(
         "licence not read",
@@ -204,14 +185,14 @@ RULES = (
         "a model whose licence will do",
         "You may not use the best one if its licence forbids it: look into "
         'need["licences"] first.',
-        _choice_of,
+        choice_of,
     ),
     Rule(
         "source that saw the test images",
         _chosen(lambda row, _, need: "source" not in _shortcomings(row, need)),
         "a model whose source has not seen the test images",
         "Its accuracy may be memory: leave out the sources that saw the test images.",
-        _choice_of,
+        choice_of,
     ),
     Rule(
         "selection on the test part",
@@ -219,7 +200,7 @@ RULES = (
         "a choice by accuracy on validation images",
         "You took the best on the test part, which then says nothing any more: choose "
         "by validation, and leave the test column alone.",
-        _choice_of,
+        choice_of,
     ),
     Rule(
         "clearly less accurate",
@@ -231,7 +212,7 @@ RULES = (
         "one that is not clearly behind the most accurate that fits",
         "A cheap model is no bargain if another that fits is ahead by more than both "
         "spreads together.",
-        _choice_of,
+        choice_of,
     ),
     Rule(
         "the other cost saved",
@@ -239,7 +220,7 @@ RULES = (
         'the cheapest in what need["save"] names',
         "You saved ms where MB are short, or the other way round: need says what to "
         "save.",
-        _choice_of,
+        choice_of,
     ),
     Rule(
         "a cheaper one within the spread overlooked",
@@ -251,7 +232,7 @@ RULES = (
         "the cheapest of those that are not clearly behind",
         "A cheaper one that fits is behind by less than both spreads together: the "
         "difference may be chance, the cost is not.",
-        _choice_of,
+        choice_of,
     ),
     Rule(
         "accuracy on the test part quoted",
@@ -270,14 +251,14 @@ RULES = (
     ),
     Rule(
         "some ruled out without a word",
-        _all_others,
+        all_others,
         "a reason for each of the others, and for none else",
         "Go over all candidates but the chosen one, those that fit as well.",
         lambda value: value["ruled out"],
     ),
     Rule(
         "within the spread, yet called less accurate",
-        _accuracy_is_clear,
+        accuracy_is_clear(_true_reasons),
         '"accuracy" only for what is clearly behind',
         "A difference below both spreads together is no reason: what rules such a "
         'model out is that it is "dearer".',
@@ -285,7 +266,7 @@ RULES = (
     ),
     Rule(
         "a reason that is not true",
-        _reasons_are_true,
+        reasons_are_true(_true_reasons),
         '"slow", "large", "licence", "source", "accuracy" or "dearer", where true',
         "Look the reason up in that row of the table.",
         lambda value: value["ruled out"],
