@@ -246,6 +246,11 @@ def table_bundle(
     return {"text/html": markup, "text/plain": _plain(caption, [names, *lines])}
 
 
+def so_far() -> tuple[list[dict], list[dict]]:
+    """Return copies of what this chapter has recorded and claimed, as `read` does."""
+    return [dict(row) for row in _run.records], [dict(row) for row in _run.claims]
+
+
 def summary() -> None:
     """Show all that the chapter has recorded and claimed so far, as one table."""
     rows = [

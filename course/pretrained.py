@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 _BUILDING = threading.Lock()  # an entry of the registry is lent out to one at a time
 _IMAGENET = 1000  # classes
-_PLAIN = {"googlenet": {"init_weights": False}, "inception_v3": {"init_weights": False}}
+# These two would spend seconds on random numbers of their own kind.
+_SLOW_TO_BUILD = ("googlenet", "inception_v3")
 MEANWHILE = 'meanwhile models.load("resnet10-shapes") needs no download'
 
 
@@ -112,43 +113,24 @@ def from_torchvision(
         **meta,
     }
     names = tuple(chosen.meta.get("categories", ()))
-    build = partial(_random, name, network)
-    return Model(network.eval(), Preprocess(chosen.transforms()), names, card, build)
+    anew = partial(build, name, getattr(network, "image_size", None))
+    return Model(network.eval(), Preprocess(chosen.transforms()), names, card, anew)
 
 
-def _random(name: str, like: nn.Module) -> nn.Module:
-    """Build one of torchvision's classifiers with random weights, for the same size."""
-    options: dict[str, Any] = dict(_PLAIN.get(name, {}))
-    if hasattr(like, "image_size"):
-        options["image_size"] = like.image_size
-    return zoo.get_model(name, weights=None, **options)
-
-
-def untrained(name: str, size: int = 224) -> Model:
-    """Return one of torchvision's classifiers with random weights, on purpose.
-
-    To see what an architecture does, or what pretraining adds to it; its 1,000 classes
-    are ImageNet's and mean nothing.
+def build(name: str, size: int | None = None) -> nn.Module:
+    """Return one of torchvision's classifiers with random weights.
 
     Args:
-        name: of one of its classifiers.
-        size: pixels a side, also that for which a vision transformer is built.
-
-    Raises:
-        CourseError: the model is unknown.
+        name: of the classifier.
+        size: side of the input in pixels, which a vision transformer is built for;
+            None for its usual one.
     """
-    known = zoo.list_models(module=zoo)
-    if name not in known:
-        raise unknown("model", name, known)
-    options: dict[str, Any] = dict(_PLAIN.get(name, {}))
-    if name.startswith("vit_"):
+    options: dict[str, Any] = {}
+    if name in _SLOW_TO_BUILD:
+        options["init_weights"] = False
+    if name.startswith("vit_") and size is not None:
         options["image_size"] = size
-    build = partial(zoo.get_model, name, weights=None, **options)
-    with seeded(0):
-        network = build().eval()
-    card = {"name": f"{name} (random weights)", "architecture": name}
-    ready = prepared(size, size, _MEAN, _STD)
-    return Model(network, ready, imagenet_classes(), card, build)
+    return zoo.get_model(name, weights=None, **options)
 
 
 @contextmanager
@@ -254,10 +236,10 @@ def from_timm(
     config = timm.get_pretrained_cfg(name)
     if config is None or not config.has_weights:
         raise unknown("model of timm", name, timm.list_pretrained())
-    build = partial(timm.create_model, name, pretrained=False)
+    anew = partial(timm.create_model, name, pretrained=False)
     path = _safetensors(f"timm:{name}", config.hf_hub_id, download, folder)
     with seeded(0):
-        network = build().eval()
+        network = anew().eval()
     _fill(network, path, f"timm:{name}")
     side = config.input_size[-1]
     ready = prepared(
@@ -274,7 +256,7 @@ def from_timm(
         "source": config.hf_hub_id,
     }
     names = imagenet_classes() if config.num_classes == _IMAGENET else ()
-    return Model(network, ready, names, card, build)
+    return Model(network, ready, names, card, anew)
 
 
 class Logits(nn.Module):

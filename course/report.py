@@ -527,9 +527,9 @@ def the_use(written: Export, text: str = "") -> Section:
 
 def what_was_measured() -> Section:
     """List everything that the running chapter has recorded and claimed so far."""
-    run = evidence._run
-    rows = [{"what": r["name"], "value": _measured(r)} for r in run.records]
-    return Section("Everything that was measured", [Table(rows), Claims(run.claims)])
+    records, claims = evidence.so_far()
+    rows = [{"what": r["name"], "value": _measured(r)} for r in records]
+    return Section("Everything that was measured", [Table(rows), Claims(claims)])
 
 
 def made_with(seed: int | None = None) -> Section:

@@ -19,6 +19,7 @@ from torch.overrides import TorchFunctionMode
 
 from course import cost, models, sweep
 from course.errors import CourseError, unknown
+from course.pretrained import build
 
 if TYPE_CHECKING:
     from torchvision.models import WeightsEnum
@@ -30,8 +31,6 @@ TRAINED_BATCH = 16  # images a step, for the memory that a training needs
 BYTES_A_PARAMETER = 16  # a weight, its gradient and AdamW's two averages, 4 bytes each
 COUNTED = ("counted_gmacs", "kept_mb", "widest_mb")
 _TIMING = threading.Lock()  # two at once would time each other
-# These two build a head for training only, and spend seconds on random numbers.
-_SLOW_TO_BUILD = ("googlenet", "inception_v3")
 
 
 def entries() -> list[dict[str, Any]]:
@@ -171,23 +170,6 @@ def pareto_front(rows: Sequence[Row], cost: str, gain: str) -> list[Row]:
 
 
 # What is counted ----------------------------------------------------------------------
-
-
-def build(model: str, size: int) -> nn.Module:
-    """Return one of torchvision's classifiers with random weights.
-
-    Args:
-        model: its name.
-        size: side of the input in pixels, which a vision transformer is built for.
-    """
-    from torchvision import models as torchvision_models
-
-    options: dict[str, Any] = {}
-    if model in _SLOW_TO_BUILD:
-        options["init_weights"] = False
-    if model.startswith("vit_"):
-        options["image_size"] = size
-    return torchvision_models.get_model(model, weights=None, **options)
 
 
 class _Meta(TorchFunctionMode):

@@ -653,7 +653,9 @@ def test_torchvisions_name_is_found_where_no_card_says_it(name):
 def test_a_family_with_ways_of_its_own_is_built_again_without_the_workbook(
     name, tmp_path
 ):
-    model = models.replace_head(pretrained.untrained(name), NAMES)
+    ready = pretrained.prepared(224, 224, (0.5,) * 3, (0.25,) * 3)
+    model = models.Model(pretrained.build(name).eval(), ready, NAMES)
+    model = models.replace_head(model, NAMES)
     made = rebuild.architecture(model)
     constants = rebuild.preprocessing(model.preprocess)
     (tmp_path / "network.py").write_text(rebuild.program(made, constants))

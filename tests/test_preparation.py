@@ -20,7 +20,8 @@ def photo():
 def model(request):
     if request.param == "ours":
         return models.load("resnet10-shapes")
-    return pretrained.untrained("squeezenet1_1", size=80)
+    ready = pretrained.prepared(80, 80, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    return models.Model(pretrained.build("squeezenet1_1").eval(), ready, ())
 
 
 def plain(batch, model):

@@ -22,7 +22,7 @@ IMAGE = torch.randint(0, 256, (2, 3, 300, 260), dtype=torch.uint8)
 def published(folder, name, weights="IMAGENET1K_V1"):
     """Put random weights under the name of the published ones."""
     with models.seeded(4):
-        state = pretrained._random(name, nn.Identity()).state_dict()
+        state = pretrained.build(name).state_dict()
     if name.startswith("densenet"):
         state = {old_name(k): v for k, v in state.items() if "num_batches" not in k}
     place = folder / models.remote(name, weights).file
@@ -119,14 +119,6 @@ def test_without_a_choice_of_weights_the_choices_are_named():
         models.load("resnet50")
     with pytest.raises(CourseError, match="Known: IMAGENET1K_V1"):
         models.load("resnet50", weights="IMAGENET1K_V9")
-
-
-def test_an_untrained_model_is_asked_for_by_that_name():
-    model = pretrained.untrained("squeezenet1_1", size=64)
-    assert model.logits(IMAGE).shape == (2, 1000)
-    assert "random" in model.card["name"]
-    with pytest.raises(CourseError, match="'squeezenet1_1'"):
-        pretrained.untrained("squeezenet1_2")
 
 
 @pytest.mark.parametrize("name", ["timm:resnet18.a1_in1k", "hf:microsoft/resnet-18"])
