@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Self
+from typing import Protocol, Self
 
 import numpy as np
 import torch
@@ -159,22 +159,44 @@ class Task:
         Raises:
             CourseError: a class has fewer images than asked for.
         """
-        generator = np.random.default_rng([per_class, seed])
-        chosen = [
-            _draw(self.train.labels, label, per_class, generator, self)
-            for label in range(len(self.class_names))
-        ]
-        return replace(self, train=self.train.take(torch.cat(chosen)))
+        of = f"training images of task {self.name!r}"
+        places = few_shot_places(self.train, per_class, seed, of)
+        return replace(self, train=self.train.take(places))
 
 
-def _draw(
-    labels: Tensor, label: int, count: int, generator: np.random.Generator, task: Task
-) -> Tensor:
-    places = torch.nonzero(labels == label).flatten()
-    if not 1 <= count <= len(places):
-        raise CourseError(
-            f"A few-shot split of {count} a class was asked of task {task.name!r}, "
-            f"whose class {task.class_names[label]!r} has {len(places)} training "
-            f"images; expected 1 to {len(places)}."
-        )
-    return places[torch.from_numpy(generator.permutation(len(places))[:count])]
+class Labelled(Protocol):
+    """Examples with labels, of images or of texts."""
+
+    @property
+    def labels(self) -> Tensor:
+        """int64, shape (N,), indices into `class_names`."""
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The name of each class."""
+
+
+def few_shot_places(part: Labelled, per_class: int, seed: int, of: str) -> Tensor:
+    """Return which examples a balanced few-shot split has, int64 (N,) (chapter 02).
+
+    Args:
+        part: where they are drawn from.
+        per_class: examples a class.
+        seed: which subset; the same seed gives the same examples.
+        of: what the examples are, for the message.
+
+    Raises:
+        CourseError: a class has fewer examples than asked for.
+    """
+    generator = np.random.default_rng([per_class, seed])
+    chosen = []
+    for label, name in enumerate(part.class_names):
+        places = torch.nonzero(part.labels == label).flatten()
+        if not 1 <= per_class <= len(places):
+            raise CourseError(
+                f"A few-shot split of {per_class} a class was asked for, and there are "
+                f"{len(places)} {of} in class {name!r}; expected 1 to {len(places)}."
+            )
+        order = torch.from_numpy(generator.permutation(len(places)))
+        chosen.append(places[order[:per_class]])
+    return torch.cat(chosen)
