@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from course.data import digits, glyphs, photos, shapes
+from course.data import digits, glyphs, photos, scenes, shapes
 from course.data.tasks import (
     Part,
     Task,
@@ -22,7 +22,7 @@ from course.data.tasks import (
 from course.errors import CourseError, unknown
 
 if TYPE_CHECKING:
-    from course.data import named
+    from course.data import docstrings, named, reviews, texts
     from course.data.examples import write_shapes
     from course.data.folders import folder
 
@@ -34,18 +34,29 @@ __all__ = [
     "TrainPart",
     "ValidationPart",
     "digits",
+    "docstrings",
     "folder",
     "forbid_test",
     "glyphs",
     "named",
     "photos",
+    "reviews",
+    "scenes",
     "shapes",
     "task",
+    "texts",
     "write_shapes",
 ]
 
 # What opens files of the reader's loads Pillow: only where it is asked for.
-_LATER = {"folder": "folders", "named": "named", "write_shapes": "examples"}
+_LATER = {
+    "docstrings": "docstrings",
+    "folder": "folders",
+    "named": "named",
+    "reviews": "reviews",
+    "texts": "texts",
+    "write_shapes": "examples",
+}
 
 
 def __getattr__(name: str) -> Any:
