@@ -120,8 +120,8 @@ def _at_layer(
     model: Model, layer: str, batch: Tensor, classes: int | Tensor | None
 ) -> tuple[Tensor, Tensor]:
     """Return a layer's maps and the gradients of the class logits at them."""
-    module = _module(model.network, layer)
-    with _recording(module) as kept, torch.no_grad():
+    module = module_named(model.network, layer)
+    with recording(module) as kept, torch.no_grad():
         logits = model.network(batch)
         _check_logits(logits)
         _check_map(model.network, kept, layer)
@@ -137,7 +137,7 @@ def _at_layer(
 
 
 @contextmanager
-def _recording(module: nn.Module) -> Iterator[list[Tensor]]:
+def recording(module: nn.Module) -> Iterator[list[Tensor]]:
     """Keep a module's output, and record gradients from there to the logits.
 
     What follows gets a copy: an in-place ReLU would write into the output itself.
@@ -158,7 +158,8 @@ def _recording(module: nn.Module) -> Iterator[list[Tensor]]:
         handle.remove()
 
 
-def _module(network: nn.Module, layer: str) -> nn.Module:
+def module_named(network: nn.Module, layer: str) -> nn.Module:
+    """Return a module by its dotted name, or raise CourseError with those at hand."""
     modules = dict(network.named_modules())
     if not layer or layer not in modules:
         tops = [name for name, _ in network.named_children()]

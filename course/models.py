@@ -302,6 +302,10 @@ def load(
 def remote(name: str, weights: str | None) -> Remote:
     """Return where torchvision's weights of a model come from, and how large they are.
 
+    Args:
+        name: of a classifier or a detector.
+        weights: such as ``"IMAGENET1K_V1"``.
+
     Raises:
         CourseError: the model or the weights are unknown.
     """
@@ -320,21 +324,35 @@ def save(model: Model, path: Path) -> str:
         model: a resnet10 of ours, whose card becomes the card of the file.
         path: ends in ``.safetensors``.
     """
-    tensors = {
-        # safetensors wants plain memory order, and training leaves channels last.
-        key: (value.half() if value.is_floating_point() else value).cpu().contiguous()
-        for key, value in model.network.state_dict().items()
-    }
     about = {
         "architecture": "resnet10",
         "width": str(model.network.conv1.out_channels),
         "class_names": json.dumps(model.class_names),
     }
+    card = {**model.card, "class_names": list(model.class_names)}
+    return write_weights(model.network, about, card, path)
+
+
+def write_weights(
+    network: nn.Module, about: dict[str, str], card: Mapping[str, Any], path: Path
+) -> str:
+    """Write a network's state in half precision, and its card; return the hash.
+
+    Args:
+        network: its floats are halved, anything else is kept.
+        about: what has to be known to read the file again; it stands in its header.
+        card: goes to the same name with the ending ``.json``, with the file's SHA-256.
+        path: ends in ``.safetensors``.
+    """
+    tensors = {
+        # safetensors wants plain memory order, and training leaves channels last.
+        key: (value.half() if value.is_floating_point() else value).cpu().contiguous()
+        for key, value in network.state_dict().items()
+    }
     content = _in_order(to_safetensors(tensors, metadata=about))
     write_whole(path, lambda place: place.write_bytes(content))
     digest = hashlib.sha256(content).hexdigest()
-    card = {**model.card, "class_names": list(model.class_names), "sha256": digest}
-    text = json.dumps(card, indent=2, ensure_ascii=False) + "\n"
+    text = json.dumps({**card, "sha256": digest}, indent=2, ensure_ascii=False) + "\n"
     write_whole(
         path.with_suffix(".json"), lambda place: place.write_text(text, "utf-8")
     )
@@ -367,7 +385,7 @@ def write_whole(path: Path, write: Any) -> None:
 
 
 def _read(path: Path) -> Model:
-    card = _verified_card(path)
+    card = verified_card(path)
     try:
         with safe_open(path, framework="pt") as file:
             about = file.metadata() or {}
@@ -392,11 +410,20 @@ def _widened(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
-def _verified_card(path: Path) -> dict[str, Any]:
+def verified_card(path: Path, known: Sequence[str] = SHIPPED) -> dict[str, Any]:
+    """Return the card of a checkpoint, once the file is what its card describes.
+
+    Args:
+        path: of the weights.
+        known: the names that would have worked, should there be no such file.
+
+    Raises:
+        CourseError: the file or its card is missing or damaged.
+    """
     if not path.is_file():
         raise CourseError(
             f"There is no file {path.name} in {path.parent}; expected a checkpoint "
-            "written by `course pretrain`, or one of: " + ", ".join(SHIPPED) + "."
+            "written by `course pretrain`, or one of: " + ", ".join(known) + "."
         )
     try:
         card = json.loads(path.with_suffix(".json").read_text("utf-8"))

@@ -11,7 +11,7 @@ import importlib.util
 import json
 import pickle
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -44,13 +44,13 @@ def entry(name: str, weights: str | None) -> WeightsEnum:
     """Return an entry of torchvision's registry: weights and all that is said of them.
 
     Args:
-        name: of one of its classifiers.
+        name: of one of its classifiers or detectors.
         weights: such as ``"IMAGENET1K_V1"``.
 
     Raises:
         CourseError: the model or the weights are unknown.
     """
-    known = zoo.list_models(module=zoo)
+    known = [*zoo.list_models(module=zoo), *detectors()]
     if name not in known:
         raise unknown("model", name, [*SHIPPED, *known])
     choices = {one.name: one for one in zoo.get_model_weights(name)}
@@ -63,6 +63,21 @@ def entry(name: str, weights: str | None) -> WeightsEnum:
     if weights not in choices:
         raise unknown(f"weights of {name}", weights, choices)
     return choices[weights]
+
+
+def detectors() -> list[str]:
+    """Return the names of torchvision's detectors, which `coco.load` loads."""
+    return zoo.list_models(module=zoo.detection)
+
+
+def unknown_classifier(name: str, known: Iterable[str]) -> CourseError:
+    """Return what is said of a name that stands for no classifier."""
+    if name in detectors():
+        return CourseError(
+            f"{name} is a detector: it answers with boxes, and not with one class; "
+            f'coco.load("{name}", weights="COCO_V1") loads it.'
+        )
+    return unknown("model", name, known)
 
 
 def remote_of(name: str, weights: WeightsEnum) -> Remote:
@@ -92,29 +107,57 @@ def from_torchvision(
     Raises:
         CourseError: see `models.load`.
     """
+    known = zoo.list_models(module=zoo)
+    if name not in known:
+        raise unknown_classifier(name, [*SHIPPED, *known])
     chosen = entry(name, weights)
-    remote = remote_of(name, chosen)
-    path = _found(remote, download, folder)
+    network, card = as_published(name, chosen, download, folder)
+    names = tuple(chosen.meta.get("categories", ()))
+    anew = partial(build, name, getattr(network, "image_size", None))
+    return Model(network, Preprocess(chosen.transforms()), names, card, anew)
+
+
+def as_published(
+    name: str,
+    weights: WeightsEnum,
+    download: bool = False,
+    folder: str | Path | None = None,
+    *,
+    loader: str = "models.load",
+    meanwhile: str = MEANWHILE,
+) -> tuple[nn.Module, dict[str, Any]]:
+    """Return one of torchvision's networks with published weights, and its card.
+
+    Args:
+        name: of a classifier or a detector.
+        weights: see `entry`.
+        download: see `models.load`.
+        folder: see `models.load`.
+        loader: the function that the reader called, for a message.
+        meanwhile: what can be done without the file, for a message.
+
+    Raises:
+        CourseError: the file is missing, damaged or another one.
+    """
+    remote = remote_of(name, weights)
+    path = _found(remote, download, folder, loader, meanwhile)
     state = _state(path)
     try:
-        with _lent(chosen, state), seeded(0):
-            network = zoo.get_model(name, weights=chosen, progress=False)
+        with _lent(weights, state), seeded(0):
+            network = zoo.get_model(name, weights=weights, progress=False)
     except RuntimeError as error:
         raise CourseError(
             f"{path.name} holds weights, but not those of {name}; remove it and fetch "
             "it again."
         ) from error
-    meta = {key: value for key, value in chosen.meta.items() if key != "categories"}
     card = {
-        "name": f"{name} {weights}",
+        "name": remote.what,
         "architecture": name,
-        "source": chosen.url,
+        "source": weights.url,
         "published_file": fetch.matches(path, remote.digest),
-        **meta,
+        **{key: value for key, value in weights.meta.items() if key != "categories"},
     }
-    names = tuple(chosen.meta.get("categories", ()))
-    anew = partial(build, name, getattr(network, "image_size", None))
-    return Model(network.eval(), Preprocess(chosen.transforms()), names, card, anew)
+    return network.eval(), card
 
 
 def build(name: str, size: int | None = None) -> nn.Module:
@@ -147,7 +190,13 @@ def _lent(chosen: WeightsEnum, state: Mapping[str, Tensor]) -> Iterator[None]:
             del chosen.get_state_dict
 
 
-def _found(remote: Remote, download: bool, folder: str | Path | None) -> Path:
+def _found(
+    remote: Remote,
+    download: bool,
+    folder: str | Path | None,
+    loader: str,
+    meanwhile: str,
+) -> Path:
     place = fetch.weights_folder() if folder is None else Path(folder).expanduser()
     path = place / remote.file
     if path.is_file():
@@ -159,9 +208,9 @@ def _found(remote: Remote, download: bool, folder: str | Path | None) -> Path:
     size = f"{remote.megabytes:.0f} MB" if remote.megabytes else "of unknown size"
     raise CourseError(
         f"The weights {weights} of {name} ({remote.file}) are not {where}; "
-        f'models.load("{name}", weights="{weights}", download=True) or, in a terminal, '
+        f'{loader}("{name}", weights="{weights}", download=True) or, in a terminal, '
         f"course prefetch --models {name}:{weights} fetches them once ({size}); "
-        f"{MEANWHILE}."
+        f"{meanwhile}."
     )
 
 

@@ -36,12 +36,14 @@ Cell = dict[str, Any]
 Row = dict[str, Any]
 Work = Callable[..., Mapping[str, Any]]
 TABLES = Path(__file__).parent / "tables"
-SHIPPED = ("few-labels", "near-to-far", "sources", "zoo")
+SHIPPED = ("detection", "few-labels", "near-to-far", "sources", "zoo")
 _PLAIN = (str, int, float, bool, type(None))
 # What decides a run's result: a change in one of them makes kept runs stale.
 _SOURCES = (
     "data/*.py",
+    "boxes.py",
     "cost.py",
+    "detection.py",
     "extraction.py",
     "lora.py",
     "models.py",
@@ -245,7 +247,7 @@ def _keep(place: Path, row: Row) -> None:
 
 @dataclass(frozen=True)
 class Plan:
-    """A sweep whose table ships with the workbook (chapters 05 to 07).
+    """A sweep whose table ships with the workbook (chapters 05 to 08).
 
     Args:
         name: as on the command line, ``course sweep NAME``.

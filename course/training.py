@@ -24,7 +24,7 @@ Row = dict[str, float]
 Objective = Callable[[nn.Module, Tensor, Tensor], tuple[Tensor, Tensor]]
 Groups = Callable[[nn.Module], list[dict[str, Any]]]
 BatchNormPolicy = Literal["update", "freeze"]
-AUGMENTATIONS = ("none", "shift", "shift+flip")
+AUGMENTATIONS = ("none", "shift", "flip", "shift+flip")
 AUXILIARY = 0.3  # of an auxiliary head's loss (Szegedy et al. 2015, arXiv 1409.4842)
 
 
@@ -39,7 +39,7 @@ class Recipe:
         weight_decay: AdamW's (Loshchilov & Hutter 2019, arXiv 1711.05101).
         warmup: share of the steps over which the rate rises; then it falls as a cosine.
         clip: largest norm of the gradient; None for no clipping.
-        augment: one of ``"none"``, ``"shift"``, ``"shift+flip"``.
+        augment: one of ``"none"``, ``"shift"``, ``"flip"``, ``"shift+flip"``.
     """
 
     steps: int
@@ -208,11 +208,9 @@ class Trainer:
         rate = self.recipe.rate_at(self.done)
         for group in self.optimiser.param_groups:
             group["lr"] = rate * group["scale"]
-        images = images.to(self.device, memory_format=torch.channels_last)
+        images, labels = placed(images, self.device), placed(labels, self.device)
         with autocast(self.device):
-            loss, accuracy = self.objective(
-                self.network, images, labels.to(self.device)
-            )
+            loss, accuracy = self.objective(self.network, images, labels)
         value = loss.item()
         if not math.isfinite(value):
             raise TrainingDiverged(
@@ -238,6 +236,16 @@ class Trainer:
         if self.recipe.clip is not None:
             nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip)
         self.optimiser.step()
+
+
+def placed(values: Tensor, device: torch.device) -> Tensor:
+    """Return a tensor on a device, images in the order that convolutions like best.
+
+    What is no batch of images, such as the words of a text, keeps its order.
+    """
+    if values.ndim == 4:
+        return values.to(device, memory_format=torch.channels_last)
+    return values.to(device)
 
 
 def _trainable(group: dict[str, Any]) -> dict[str, Any]:
@@ -373,32 +381,35 @@ class Shuffled:
     recipe: Recipe
     seed: int
 
-    def batch(self, step: int) -> Batch:
-        """Return the uint8 images and the labels of a step."""
+    def places(self, step: int) -> Tensor:
+        """Return which images of the part a step sees, int64 (batch,)."""
         size, count = self.recipe.batch, len(self.part)
         places = np.arange(step * size, (step + 1) * size)
         orders = {
             epoch: np.random.default_rng([self.seed, int(epoch)]).permutation(count)
             for epoch in np.unique(places // count)
         }
-        chosen = torch.tensor([int(orders[p // count][p % count]) for p in places])
+        return torch.tensor([int(orders[p // count][p % count]) for p in places])
+
+    def batch(self, step: int) -> Batch:
+        """Return the uint8 images and the labels of a step."""
+        chosen = self.places(step)
         generator = np.random.default_rng([self.seed, step, 1])
         images = augmented(self.part.images[chosen], self.recipe.augment, generator)
         return images, self.part.labels[chosen]
 
 
 def augmented(images: Tensor, how: str, generator: np.random.Generator) -> Tensor:
-    """Return uint8 images (N, 3, H, W) moved by up to a sixteenth, mirrored if asked.
+    """Return uint8 images (N, 3, H, W) moved by up to a sixteenth, mirrored, or both.
 
     Args:
         images: uint8 (N, 3, H, W).
         how: one of `AUGMENTATIONS`.
         generator: where the chance comes from.
     """
-    if how == "none":
-        return images
-    images = _shifted(images, generator)
-    if how == "shift+flip":
+    if "shift" in how:
+        images = _shifted(images, generator)
+    if "flip" in how:
         flip = torch.from_numpy(generator.integers(0, 2, len(images)).astype(bool))
         images = torch.where(flip[:, None, None, None], images.flip(-1), images)
     return images

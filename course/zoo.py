@@ -19,7 +19,7 @@ from torch.overrides import TorchFunctionMode
 
 from course import cost, models, sweep
 from course.errors import CourseError, unknown
-from course.pretrained import build
+from course.pretrained import build, unknown_classifier
 
 if TYPE_CHECKING:
     from torchvision.models import WeightsEnum
@@ -133,7 +133,7 @@ def find(rows: Sequence[Row], model: str, weights: str | None = None) -> Row:
     """
     found = [row for row in rows if row["model"] == model]
     if not found:
-        raise unknown("model", model, {row["model"] for row in rows})
+        raise unknown_classifier(model, {row["model"] for row in rows})
     if weights is None:
         return max(found, key=_accuracy)
     for row in found:
