@@ -36,6 +36,7 @@ from course.training import (
 CHUNK = 2048  # fresh images drawn at once
 REUSE = 2  # epochs that each chunk serves: drawing costs a third of a step
 SAVE_EVERY = 100  # steps between two checkpoints
+TEXT = ("words-transformer",)  # made by `course.language`, and not from images
 
 
 @dataclass(frozen=True)
@@ -226,7 +227,7 @@ def start(name: str, seed: int = 0) -> models.Model:
 
 def _recipe(name: str) -> Pretraining:
     if name not in RECIPES:
-        raise unknown("backbone", name, RECIPES)
+        raise unknown("backbone", name, [*RECIPES, *TEXT])
     return RECIPES[name]
 
 
@@ -252,7 +253,7 @@ def pretrain(
     with the same bytes on the same machine as if it had not been killed.
 
     Args:
-        name: one of `RECIPES`.
+        name: one of `RECIPES` or `TEXT`.
         profile: ``"smoke"``, ``"quick"`` or ``"full"`` (what the shipped weights had).
         out: the folder.
         resume: go on with what an earlier, unfinished call left there.
@@ -268,6 +269,12 @@ def pretrain(
         CourseError: the name is unknown, or what is in the folder is of another run.
         OSError: the folder cannot be made or written.
     """
+    if name in TEXT:
+        from course import language
+
+        options = {"resume": resume, "seed": seed, "device": device}
+        options |= {"progress": progress, "after_step": after_step}
+        return language.make(name, profile=profile, out=out, **options)
     source = _recipe(name)
     recipe = source.at(profile)
     out.mkdir(parents=True, exist_ok=True)  # now, and not after minutes of training
@@ -276,8 +283,44 @@ def pretrain(
         model.network, recipe, objective=objective_of(source), device=device
     )
     state = State(out / f".{name}.partial.safetensors", _key(name, recipe, seed))
-    history = state.restore(trainer) if resume else History()
     stream = Stream(source, recipe, seed)
+    history = resumably(
+        trainer,
+        lambda step: _prepared(model, stream.batch(step)),
+        state,
+        resume=resume,
+        progress=progress,
+        after_step=after_step,
+    )
+    model.card = {**_card(name, source, recipe), "seed": seed, "profile": profile}
+    path = _finish(model, source, history, out / f"{name}.safetensors")
+    state.path.unlink(missing_ok=True)
+    return path
+
+
+def resumably(
+    trainer: Trainer,
+    batch_at: Callable[[int], Batch],
+    state: State,
+    *,
+    resume: bool,
+    progress: bool = True,
+    after_step: Callable[[Row], None] | None = None,
+) -> History:
+    """Train to the recipe's last step, and save the work every hundred steps.
+
+    Args:
+        trainer: what is trained.
+        batch_at: see `training.train_on`.
+        state: where unfinished work is kept; it stays, until its caller has finished.
+        resume: go on with what is kept there.
+        progress: show a bar.
+        after_step: called with each row of the history.
+
+    Raises:
+        CourseError: what is kept there is damaged or of another run.
+    """
+    history = state.restore(trainer) if resume else History()
 
     def keep(row: Row) -> None:
         if row["step"] % SAVE_EVERY == 0:
@@ -285,17 +328,9 @@ def pretrain(
         if after_step:
             after_step(row)
 
-    train_on(
-        trainer,
-        lambda step: _prepared(model, stream.batch(step)),
-        progress=progress,
-        after_step=keep,
-        history=history,
+    return train_on(
+        trainer, batch_at, progress=progress, after_step=keep, history=history
     )
-    model.card = {**_card(name, source, recipe), "seed": seed, "profile": profile}
-    path = _finish(model, source, history, out / f"{name}.safetensors")
-    state.path.unlink(missing_ok=True)
-    return path
 
 
 def _prepared(model: models.Model, batch: Batch) -> Batch:
