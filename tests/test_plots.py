@@ -12,8 +12,9 @@ from bs4 import BeautifulSoup
 from nbconvert import HTMLExporter
 from PIL import Image
 
-from course import calibration, diagnosis, plots
+from course import boxes, calibration, diagnosis, plots
 from course.errors import CourseError
+from course.search import Answer
 
 IMAGES = torch.randint(
     0, 256, (6, 3, 64, 64), generator=torch.Generator().manual_seed(0)
@@ -25,6 +26,12 @@ MASKS = IMAGES[:, 0] > 127
 
 RELIABILITY = calibration.reliability([[0.9, 0.1], [0.7, 0.3]], [0, 1])
 WRONG = [diagnosis.Wrong(3, 0, 1, 0.97, 0.02)]
+
+BOXES = np.array([[4, 4, 30, 30], [34, 34, 60, 60]], dtype=np.float32)
+FOUND = boxes.Found(
+    torch.tensor(BOXES[:1]), torch.tensor([0.8]), torch.tensor([0]), ("ring", "star")
+)
+TRUE = (BOXES, [0, 1])
 
 FIGURES = {
     "grid": lambda: plots.image_grid(IMAGES, [f"shape {i}" for i in range(6)], 4),
@@ -46,6 +53,18 @@ FIGURES = {
         "labels a class",
         "accuracy",
         title="Two strategies",
+    ),
+    "boxes": lambda: plots.boxes(
+        IMAGES[:1], [BOXES[:1]], [[0]], ["ring", "star"], [[0.8]], [TRUE]
+    ),
+    "scene": lambda: plots.scene(IMAGES[0], FOUND, truth=TRUE),
+    "precision_recall": lambda: plots.precision_recall(
+        {"frozen": ([0.2, 0.5], [1.0, 0.8])}, {"frozen": (0.5, 0.8)}
+    ),
+    "word_map": lambda: plots.word_map(["sun", "moon"], [[0, 0], [1, 1]]),
+    "similarities": lambda: plots.similarities([[1, 0.2], [0.2, 1]], ["sun", "moon"]),
+    "search_results": lambda: plots.search_results(
+        "wait", [Answer("time.sleep", "Suspend execution.", 0.75)]
     ),
     "dots": lambda: plots.dot_table(["probe"], [[0.8, 0.9]], [1.5]),
     "pareto": lambda: plots.pareto(
@@ -107,6 +126,12 @@ NUMBERS = {
     "confusion": "17 of 20 images are right",
     "reliability": "before: calibration error 0.4 over 2 images",
     "most_wrong": "given b (0.97), true a (0.02), hottest at the lower right",
+    "boxes": "1 right (ring 0.80), 0 wrong, 1 missed (star)",
+    "scene": "1 right (ring 0.80), 0 wrong, 1 missed (star)",
+    "precision_recall": "Marked for frozen: recall 0.5, precision 0.8.",
+    "word_map": "2 words",
+    "similarities": "on average 0.2",
+    "search_results": "time.sleep (0.75)",
     "dots": "mean 0.85 over 2 seeds (0.8 to 0.9), 1.5 seconds",
     "filters": "32 filters of 3 by 3",
     "pareto": "On the front: small (1, 60), large (30, 80). On the shortlist: large.",

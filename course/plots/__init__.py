@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from course.plots.beside import beside
 from course.plots.charts import bars, curves, dot_table
+from course.plots.detections import boxes, precision_recall, scene
 from course.plots.diagnosis import confusion, most_wrong, reliability
 from course.plots.differences import differences, kept, matrix
 from course.plots.explained import explained
@@ -23,6 +24,7 @@ from course.plots.images import (
 from course.plots.pareto import pareto
 from course.plots.planes import loss_plane, scatter2d
 from course.plots.tradeoff import tradeoff
+from course.plots.words import search_results, similarities, word_map
 
 __all__ = [
     "COLOURS",
@@ -30,6 +32,7 @@ __all__ = [
     "Figure",
     "bars",
     "beside",
+    "boxes",
     "confusion",
     "curves",
     "described",
@@ -47,9 +50,14 @@ __all__ = [
     "overlay",
     "pareto",
     "plain",
+    "precision_recall",
     "predictions",
     "reliability",
     "scatter2d",
+    "scene",
+    "search_results",
+    "similarities",
     "stacked",
     "tradeoff",
+    "word_map",
 ]
