@@ -16,11 +16,14 @@ from pathlib import Path
 import ipywidgets
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from course import plots, progress, shortlist, widgets
+from course import boxes, plots, progress, shortlist, widgets
+from course.data import scenes
 from course.errors import CourseError
 from course.exercises import first_prediction
+from course.search import Answer
 from course.widgets.accessibility import Accessibility
 from course.widgets.base import CONTROL, Explorer, Panel, Picture, guarded
 
@@ -126,9 +129,45 @@ def model_chooser():
     )
 
 
+def seen_of(part):
+    """What a detector might have found: the true boxes, ever less sure."""
+    return [
+        boxes.Found(true, torch.linspace(0.9, 0.1, len(true)), labels, part.class_names)
+        for true, labels in zip(part.boxes, part.labels, strict=True)
+    ]
+
+
+def detector_dials():
+    part = scenes.draw(3, 0)
+    return widgets.DetectorDials(
+        part,
+        seen_of(part),
+        keep=boxes.keep,
+        precision_recall=boxes.precision_recall,
+        curve=boxes.precision_recall_curve,
+    )
+
+
+def scene_builder():
+    """A scene builder with a detector that sees a crown everywhere."""
+    crown = seen_of(scenes.compose([scenes.Placed("crown", 64, 64, 20)]))
+    return widgets.SceneBuilder(scenes.compose, lambda images: crown, boxes.matched)
+
+
+def doc_search():
+    def answers(kind):
+        return lambda words: [Answer(f"{kind}.{words}", "What it does.", 0.5)]
+
+    searches = {"counted words": answers("bag"), "word vectors": answers("vectors")}
+    groups = {"files": [Answer("os.stat", "", 0.9)], "text": [Answer("str", "", 0.8)]}
+    return widgets.DocSearch(searches, ["copy a folder", "wait"], groups)
+
+
 EXAMPLES = {
     "CorpusExplorer": corpus,
     "CourseMap": widgets.CourseMap,
+    "DetectorDials": detector_dials,
+    "DocSearch": doc_search,
     "ExercisePanel": lambda: widgets.ExercisePanel(first_prediction),
     "FeatureMap": lambda: widgets.FeatureMap(figure, ["ring", "star", "ring"]),
     "FiltersForming": lambda: widgets.FiltersForming({0: figure(0), 50: figure(1)}),
@@ -149,6 +188,7 @@ EXAMPLES = {
     "ResultsTable": lambda: widgets.ResultsTable(
         [{"run": 1, "accuracy": 0.4}, {"run": 2, "accuracy": 0.9}], "Two runs"
     ),
+    "SceneBuilder": scene_builder,
     "StrategyLab": lambda: widgets.StrategyLab(
         try_out, ["stem", "layer1"], rates=(1e-3, 1e-2), labels=(1, 5)
     ),
@@ -167,6 +207,7 @@ def a_path(folder, number):
 
 # What a reader may write in the text box of a widget, twice something else.
 TEXTS = {
+    "DocSearch": lambda folder, n: f"words {n}",
     "ImageClassifier": a_path,
     "ModelChooser": lambda folder, n: str(folder / f"cards {n}"),
     "ResultsTable": lambda folder, n: f"accuracy > {0.5 - 0.2 * n:.1f}",
@@ -218,6 +259,7 @@ def drive(control, texts=()):
 PREPARED = {
     "ImageClassifier": lambda widget: setattr(widget.example, "value", "ring"),
     "PredictTheWinner": lambda widget: widget.predict("probe"),
+    "SceneBuilder": lambda widget: widget.load("Turned"),
 }
 
 
@@ -238,7 +280,8 @@ def looks(widget):
     """All that a reader can see: bytes and text."""
     texts = [w.value for w in walk(widget) if isinstance(w, ipywidgets.HTML)]
     images = [bytes(w.value) for w in walk(widget) if isinstance(w, ipywidgets.Image)]
-    return texts, images
+    stages = [bytes(w.picture) for w in walk(widget) if w.has_trait("picture")]
+    return texts, images + stages
 
 
 def failures(widget):
@@ -357,6 +400,13 @@ def test_a_page_without_a_kernel_shows_what_the_widget_shows(name):
     assert "application/vnd.jupyter.widget-view+json" in data
     if isinstance(widget, widgets.Labeller):  # one picture at a time; the first as one
         assert "0 of 60 labelled" in metadata["image/png"]["alt"]
+        return
+    own = widgets.DetectorDials | widgets.DocSearch | widgets.SceneBuilder
+    if isinstance(widget, own):
+        # Besides the picture their still has a curve, or says what was found; the
+        # search shows a list, and its still is a picture of it.
+        assert base64.b64decode(data["image/png"]) == widget.still().png
+        assert metadata["image/png"]["alt"] == data["text/plain"] == widget.still().alt
         return
     image = next(w for w in walk(widget) if isinstance(w, ipywidgets.Image))
     assert base64.b64decode(data["image/png"]) == bytes(image.value)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from course.widgets.corpus import CorpusExplorer
 from course.widgets.course_map import CourseMap
+from course.widgets.detector_dials import DetectorDials
+from course.widgets.doc_search import DocSearch
 from course.widgets.exercise_panel import ExercisePanel
 from course.widgets.feature_map import FeatureMap
 from course.widgets.filters_forming import FiltersForming
@@ -20,6 +22,7 @@ from course.widgets.model_chooser import ModelChooser
 from course.widgets.monitor import LossMonitor
 from course.widgets.poll import Poll
 from course.widgets.results_table import ResultsTable
+from course.widgets.scene_builder import SceneBuilder
 from course.widgets.strategy_lab import StrategyLab
 from course.widgets.target_dial import TargetDial
 from course.widgets.winner import PredictTheWinner
@@ -27,6 +30,8 @@ from course.widgets.winner import PredictTheWinner
 __all__ = [
     "CorpusExplorer",
     "CourseMap",
+    "DetectorDials",
+    "DocSearch",
     "ExercisePanel",
     "FeatureMap",
     "FiltersForming",
@@ -40,6 +45,7 @@ __all__ = [
     "Poll",
     "PredictTheWinner",
     "ResultsTable",
+    "SceneBuilder",
     "StrategyLab",
     "TargetDial",
 ]

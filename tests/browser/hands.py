@@ -10,6 +10,7 @@ import io
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,8 @@ PATIENCE = 30  # seconds from a move to what it changes; a busy machine is no fa
 # new one for the same bytes.
 SEEN = """async root => {
   const copy = root.cloneNode(true);
-  const own = ['.widget-readout', '.widget-label', 'select', '.course-drop', 'style'];
+  const own = ['.widget-readout', '.widget-label', 'select', '.course-drop', 'style',
+    '.course-scene-place'];
   copy.querySelectorAll(own.join()).forEach(node => node.remove());
   const hash = async bytes => [...new Uint8Array(
     await crypto.subtle.digest('SHA-1', bytes))].join();
@@ -244,14 +246,25 @@ DRAWN = """canvas => {
 
 
 def _click_canvas(canvas: Locator) -> None:
+    """Click a point, and another one where the first was chosen already."""
+    _until_other(canvas, [partial(_click_point, canvas)] * 2)
+
+
+def _click_point(canvas: Locator) -> None:
     canvas.click(position=canvas.evaluate(DRAWN))
 
 
 def _walk_canvas(canvas: Locator) -> None:
     """Take one step: a point at the edge has none beside it in some directions."""
+    keys = ("ArrowRight", "ArrowDown", "ArrowLeft", "ArrowUp")
+    _until_other(canvas, [partial(canvas.press, key) for key in keys])
+
+
+def _until_other(canvas: Locator, acts: list[Callable[[], Any]]) -> None:
+    """Act in turn until the canvas says something else."""
     before = canvas.get_attribute("aria-label")
-    for key in ("ArrowRight", "ArrowDown", "ArrowLeft", "ArrowUp"):
-        canvas.press(key)
+    for act in acts:
+        act()
         for _ in range(20):
             if canvas.get_attribute("aria-label") != before:
                 return
@@ -262,6 +275,18 @@ def _click_and_answer(stage: Locator) -> None:
     """Label the picture: a click lets its keys work."""
     stage.click()
     stage.page.keyboard.press("1")
+
+
+def _click_scene(stage: Locator) -> None:
+    """Put a shape where few scenes have one: above and left of the middle."""
+    box = stage.bounding_box()
+    stage.click(position={"x": 0.45 * box["width"], "y": 0.3 * box["height"]})
+
+
+def _add_to_scene(stage: Locator) -> None:
+    """Move the cross and put a shape there."""
+    stage.press("ArrowRight")
+    stage.press("Enter")
 
 
 # kind: what it is in the page, how a mouse moves it, how a keyboard does.
@@ -285,6 +310,7 @@ KINDS: dict[str, tuple[Any, ...]] = {
         lambda place: place.click(),
         lambda place: place.press("Enter"),
     ),
+    "scene": (".course-scene", _click_scene, _add_to_scene),
     "stage": (".course-stage", _click_and_answer, lambda place: place.press("1")),
     "upload": (
         ".course-drop-choose",
