@@ -28,6 +28,8 @@ from course.exercises import (
     fine_tuning,
     first_prediction,
     looking_inside,
+    meaning_of_text,
+    object_detection,
     pretraining_tasks,
     tools,
     trial,
@@ -49,6 +51,8 @@ MODULES = (
     when_it_pays,
     when_it_hurts,
     choosing,
+    object_detection,
+    meaning_of_text,
     capstone,
     tools,
 )
