@@ -41,6 +41,8 @@ CHAPTERS = tuple(
         ("when_it_pays", "When pretraining pays", "05_when_pretraining_pays"),
         ("when_it_hurts", "When it hurts", "06_when_it_hurts"),
         ("choosing", "Which one do I choose?", "07_choosing"),
+        ("object_detection", "Object detection", "08_object_detection"),
+        ("meaning_of_text", "The meaning of text", "09_meaning_of_text"),
         ("capstone", "A model for your problem", "10_capstone"),
         ("tools", "Tools and outlook", "11_tools_and_outlook"),
     )
