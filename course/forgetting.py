@@ -168,7 +168,8 @@ def adapt(
     if old_images:
         both = _TwoHeads(head, models.head_of(source.network)[1])
         model.network.set_submodule(name, both)
-    trainer = Trainer(model.network, recipe, objective=goal, device=device)
+    options = {"divisible": not old_images, "device": device}
+    trainer = Trainer(model.network, recipe, objective=goal, **options)
     new = Shuffled(train, replace(recipe, batch=recipe.batch - old_images), seed)
     old = old_images and Shuffled(replay, replace(recipe, batch=old_images), seed)
 

@@ -279,9 +279,10 @@ def pretrain(
     recipe = source.at(profile)
     out.mkdir(parents=True, exist_ok=True)  # now, and not after minutes of training
     model = start(name, seed)
-    trainer = Trainer(
-        model.network, recipe, objective=objective_of(source), device=device
-    )
+    goal = objective_of(source)
+    divisible = goal is classification  # contrasts are with all others of the batch
+    options = {"objective": goal, "divisible": divisible, "device": device}
+    trainer = Trainer(model.network, recipe, **options)
     state = State(out / f".{name}.partial.safetensors", _key(name, recipe, seed))
     stream = Stream(source, recipe, seed)
     history = resumably(

@@ -171,6 +171,8 @@ class Trainer:
             ``"scale"``, a factor on the recipe's rate; None for one group.
         batchnorm: ``"update"`` lets BatchNorm's statistics move, ``"freeze"`` does not.
         objective: maps network, images, labels to loss and accuracy.
+        divisible: whether a batch that does not fit into memory may be seen in pieces,
+            whose gradients add up; not where its examples are compared with each other.
         device: where to compute.
     """
 
@@ -182,6 +184,7 @@ class Trainer:
         groups: Groups | None = None,
         batchnorm: BatchNormPolicy = "update",
         objective: Objective = classification,
+        divisible: bool = True,
         device: str = "auto",
     ) -> None:
         if batchnorm not in ("update", "freeze"):
@@ -196,30 +199,31 @@ class Trainer:
             weight_decay=recipe.weight_decay,
             fused=True,
         )
-        self.done = 0
+        self.done, self.pieces, self.divisible = 0, 1, divisible
 
     def step(self, images: Tensor, labels: Tensor) -> Row:
         """Make one step on a preprocessed batch and return its row of the history.
 
+        A batch that does not fit into memory is seen in two pieces, then in four, from
+        then on; one sentence says so.
+
         Raises:
             TrainingDiverged: the loss is not a finite number.
+            CourseError: not even two images fit into memory.
         """
         self.set_modes()
         rate = self.recipe.rate_at(self.done)
         for group in self.optimiser.param_groups:
             group["lr"] = rate * group["scale"]
-        images, labels = placed(images, self.device), placed(labels, self.device)
-        with autocast(self.device):
-            loss, accuracy = self.objective(self.network, images, labels)
-        value = loss.item()
-        if not math.isfinite(value):
+        loss, accuracy = self._backward(images, labels)
+        if not math.isfinite(loss):
             raise TrainingDiverged(
-                f"The loss became {value} at step {self.done} with learning rate "
+                f"The loss became {loss} at step {self.done} with learning rate "
                 f"{rate:.2g}. Try a rate ten times smaller."
             )
-        self._descend(loss)
+        self._descend()
         self.done += 1
-        row = {"step": self.done, "loss": value, "accuracy": accuracy.item()}
+        row = {"step": self.done, "loss": loss, "accuracy": accuracy}
         return {**row, "rate": rate}
 
     def set_modes(self) -> None:
@@ -230,12 +234,59 @@ class Trainer:
                 if isinstance(module, nn.modules.batchnorm._BatchNorm):
                     module.eval()
 
-    def _descend(self, loss: Tensor) -> None:
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+    def _backward(self, images: Tensor, labels: Tensor) -> tuple[float, float]:
+        while True:
+            self.optimiser.zero_grad(set_to_none=True)
+            try:
+                return self._accumulated(images, labels)
+            except RuntimeError as error:
+                if not out_of_memory(error):
+                    raise
+            # Out here, since the error holds on to all that had been computed.
+            self._halve(len(images))
+
+    def _accumulated(self, images: Tensor, labels: Tensor) -> tuple[float, float]:
+        """Add up the gradients of all pieces; return mean loss and accuracy."""
+        loss = accuracy = 0.0
+        pieces = images.tensor_split(self.pieces), labels.tensor_split(self.pieces)
+        for seen, wanted in zip(*pieces, strict=True):
+            share = len(seen) / len(images)
+            seen, wanted = placed(seen, self.device), placed(wanted, self.device)
+            with autocast(self.device):
+                part, right = self.objective(self.network, seen, wanted)
+            (part * share).backward()
+            loss += share * part.item()
+            accuracy += share * right.item()
+        return loss, accuracy
+
+    def _halve(self, count: int) -> None:
+        held = f"A batch of {count} does not fit into the memory of this "
+        held += f"{self.device.type.upper()}"
+        self.pieces *= 2
+        if not self.divisible or count < 2 * self.pieces:
+            raise CourseError(
+                f"{held}, and cannot be seen in smaller pieces; take a smaller batch, "
+                "smaller images, or shut down other kernels."
+            )
+        if self.device.type != "cpu":
+            getattr(torch, self.device.type).empty_cache()
+        print(
+            f"{held}: from now on it is seen in {self.pieces} pieces, whose gradients "
+            "add up to one step (BatchNorm takes its statistics from each piece alone)."
+        )
+
+    def _descend(self) -> None:
         if self.recipe.clip is not None:
             nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip)
         self.optimiser.step()
+
+
+def out_of_memory(error: RuntimeError) -> bool:
+    """Say whether an error is about memory; not every device has a class for it."""
+    words = ("out of memory", "can't allocate memory", "not enough memory")
+    return isinstance(error, torch.OutOfMemoryError) or any(
+        one in str(error) for one in words
+    )
 
 
 def placed(values: Tensor, device: torch.device) -> Tensor:

@@ -226,3 +226,70 @@ def test_the_loop_equals_a_hand_written_one(monkeypatch):
         optimiser.step()
     for key, value in theirs.network.state_dict().items():
         assert torch.allclose(value.float(), weights(ours)[key].float(), atol=1e-3), key
+
+
+# A batch that does not fit into memory ------------------------------------------------
+
+
+class Narrow(nn.Module):
+    """A network that fits only so many images into memory; it has no BatchNorm."""
+
+    def __init__(self, room, error=None):
+        super().__init__()
+        torch.manual_seed(0)
+        self.layers = nn.Sequential(nn.Flatten(), nn.Linear(12, 2))
+        self.room, self.seen = room, []
+        self.error = error or torch.OutOfMemoryError("no room")
+
+    def forward(self, images):
+        if len(images) > self.room:
+            raise self.error
+        self.seen.append(len(images))
+        return self.layers(images)
+
+
+def two_steps(network, count=8, **options):
+    trainer = training.Trainer(network, Recipe(5, batch=8), device="cpu", **options)
+    generator = torch.Generator().manual_seed(1)
+    images = torch.randn(count, 3, 2, 2, generator=generator)
+    labels = torch.arange(count) % 2
+    return [trainer.step(images, labels) for _ in range(2)]
+
+
+def test_a_batch_that_does_not_fit_is_seen_in_pieces_and_the_step_is_the_same(capsys):
+    whole, narrow = Narrow(100), Narrow(3)
+    expected, rows = two_steps(whole, 9), two_steps(narrow, 9)
+    assert whole.seen == [9, 9] and narrow.seen == [3, 2, 2, 2] * 2
+    for row, other in zip(rows, expected, strict=True):
+        assert row["loss"] == pytest.approx(other["loss"], abs=1e-3)
+        assert row["accuracy"] == pytest.approx(other["accuracy"])
+    for one, other in zip(narrow.parameters(), whole.parameters(), strict=True):
+        assert torch.allclose(one, other, atol=1e-3)
+    told = capsys.readouterr().out
+    assert told.count("does not fit into the memory of this CPU") == 2
+    assert "seen in 4 pieces, whose gradients add up to one step" in told
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "MPS backend out of memory",
+        "DefaultCPUAllocator: can't allocate memory: 9 bytes",
+    ],
+)
+def test_devices_without_a_class_for_it_say_so_in_words(text):
+    narrow = Narrow(4, RuntimeError(text))
+    two_steps(narrow)
+    assert narrow.seen == [4] * 4
+
+
+def test_a_batch_that_fits_in_no_pieces_is_refused_in_a_sentence():
+    with pytest.raises(CourseError, match="take a smaller batch"):
+        two_steps(Narrow(1))
+    with pytest.raises(CourseError, match="cannot be seen in smaller pieces"):
+        two_steps(Narrow(4), divisible=False)
+
+
+def test_other_errors_are_not_taken_for_a_want_of_memory():
+    with pytest.raises(RuntimeError, match="shapes"):
+        two_steps(Narrow(4, RuntimeError("shapes cannot be multiplied")))
