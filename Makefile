@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: lab test run seeds install notebooks lint clean
+.PHONY: lab test run seeds install notebooks bench lint clean
 
 lab: install
 	$(BIN)/course lab
@@ -34,6 +34,10 @@ $(STAMP): pyproject.toml constraints.txt
 # Execute the chapters in place, in the form in which they are committed.
 notebooks: install
 	$(BIN)/python tests/notebooks/canonical.py
+
+# Ratios of things timed in turns, on a machine that does nothing else; about 5 minutes.
+bench: install
+	$(BIN)/python benchmarks/speed.py
 
 lint: install
 	$(BIN)/ruff check .
