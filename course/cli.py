@@ -307,10 +307,11 @@ def run(options: argparse.Namespace) -> int:
 
 
 def pretrain(options: argparse.Namespace) -> int:
-    """Pretrain a backbone and print where its weights are."""
-    from course import pretraining
+    """Pretrain a backbone, or the language model, and print where its weights are."""
+    from course import language, pretraining
 
-    path = pretraining.pretrain(
+    text = options.name in language.SHIPPED
+    path = (language.make if text else pretraining.pretrain)(
         options.name,
         profile=options.profile,
         out=options.out,

@@ -253,7 +253,7 @@ def pretrain(
     with the same bytes on the same machine as if it had not been killed.
 
     Args:
-        name: one of `RECIPES` or `TEXT`.
+        name: one of `RECIPES`; those of `TEXT` are made by `language.make`.
         profile: ``"smoke"``, ``"quick"`` or ``"full"`` (what the shipped weights had).
         out: the folder.
         resume: go on with what an earlier, unfinished call left there.
@@ -269,12 +269,6 @@ def pretrain(
         CourseError: the name is unknown, or what is in the folder is of another run.
         OSError: the folder cannot be made or written.
     """
-    if name in TEXT:
-        from course import language
-
-        options = {"resume": resume, "seed": seed, "device": device}
-        options |= {"progress": progress, "after_step": after_step}
-        return language.make(name, profile=profile, out=out, **options)
     source = _recipe(name)
     recipe = source.at(profile)
     out.mkdir(parents=True, exist_ok=True)  # now, and not after minutes of training

@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from course import encoder, language, masking, models, pretraining
+from course import cli, encoder, language, masking, models, pretraining
 from course.data import docstrings
 from course.data.texts import TextPart
 from course.errors import CourseError, HeldOutError
@@ -372,9 +372,7 @@ def make(out, resume=False, after_step=None):
         patch.setattr(pretraining, "SAVE_EVERY", 2)
         patch.setattr(language, "SOURCE", replace(language.SOURCE, recipe=recipe))
         options = {"device": "cpu", "progress": False, "after_step": after_step}
-        return pretraining.pretrain(
-            "words-transformer", out=out, resume=resume, **options
-        )
+        return language.make(out=out, resume=resume, **options)
 
 
 def test_killed_and_resumed_ends_with_the_same_bytes(tmp_path):
@@ -401,6 +399,21 @@ def test_killed_and_resumed_ends_with_the_same_bytes(tmp_path):
     assert left == ["words-transformer.json", "words-transformer.safetensors"]
     card = json.loads(whole.with_suffix(".json").read_text("utf-8"))
     assert card["steps"] == 9 and card["held_out"]["n"] > 0
+
+
+def test_the_command_line_makes_it_by_its_name(tmp_path, monkeypatch, capsys):
+    asked = {}
+
+    def made(name, **options):
+        asked.update(options, name=name)
+        return options["out"] / f"{name}.safetensors"
+
+    monkeypatch.setattr(language, "make", made)
+    arguments = ["pretrain", "words-transformer", "--seed", "3", "--resume"]
+    assert cli.main([*arguments, "--out", str(tmp_path)]) == 0
+    assert asked["name"] == "words-transformer" and asked["out"] == tmp_path
+    assert asked["seed"] == 3 and asked["resume"] and asked["profile"] == "full"
+    assert "words-transformer.safetensors" in capsys.readouterr().out
 
 
 def test_the_shipped_model_is_small_verified_and_described():
