@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from course import data, models
+from course import data, models, parallel
 from course.data import glyphs, shapes
 from course.errors import CourseError, unknown
 from course.training import (
@@ -147,11 +147,17 @@ def _recoloured(images: Tensor, generator: np.random.Generator) -> Tensor:
 
 
 def contrastive(
-    network: nn.Module, images: Tensor, labels: Tensor
+    network: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    team: parallel.Team = parallel.ALONE,
 ) -> tuple[Tensor, Tensor]:
-    """Return `nt_xent` of a batch that `two_views` made; the labels are not used."""
+    """Return `nt_xent` of a batch that `two_views` made; the labels are not used.
+
+    With several processes, `images` are this one's slice, and are compared with all.
+    """
     del labels
-    return nt_xent(network(images))
+    return nt_xent(team.gathered(network(images)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -231,9 +237,11 @@ def _recipe(name: str) -> Pretraining:
     return RECIPES[name]
 
 
-def objective_of(source: Pretraining) -> Objective:
+def objective_of(
+    source: Pretraining, team: parallel.Team = parallel.ALONE
+) -> Objective:
     """Return the loss that a source is pretrained with."""
-    return contrastive if source.contrastive else classification
+    return partial(contrastive, team=team) if source.contrastive else classification
 
 
 def pretrain(
@@ -252,6 +260,9 @@ def pretrain(
     The work is saved every hundred steps; killed at any moment and resumed, it ends
     with the same bytes on the same machine as if it had not been killed.
 
+    Started by `torchrun`, each process sees its slice of every batch, and the first one
+    writes; an unfinished run may go on with another number of processes.
+
     Args:
         name: one of `RECIPES`; those of `TEXT` are made by `language.make`.
         profile: ``"smoke"``, ``"quick"`` or ``"full"`` (what the shipped weights had).
@@ -260,7 +271,7 @@ def pretrain(
         seed: of weights, images and order.
         device: where to compute.
         progress: show a bar.
-        after_step: called with each row of the history.
+        after_step: called with each row of the history, in the first process.
 
     Returns:
         The path of the weights.
@@ -269,28 +280,44 @@ def pretrain(
         CourseError: the name is unknown, or what is in the folder is of another run.
         OSError: the folder cannot be made or written.
     """
-    source = _recipe(name)
-    recipe = source.at(profile)
-    out.mkdir(parents=True, exist_ok=True)  # now, and not after minutes of training
-    model = start(name, seed)
-    goal = objective_of(source)
-    divisible = goal is classification  # contrasts are with all others of the batch
-    options = {"objective": goal, "divisible": divisible, "device": device}
-    trainer = Trainer(model.network, recipe, **options)
-    state = State(out / f".{name}.partial.safetensors", _key(name, recipe, seed))
-    stream = Stream(source, recipe, seed)
-    history = resumably(
-        trainer,
-        lambda step: _prepared(model, stream.batch(step)),
-        state,
-        resume=resume,
-        progress=progress,
-        after_step=after_step,
-    )
-    model.card = {**_card(name, source, recipe), "seed": seed, "profile": profile}
-    path = _finish(model, source, history, out / f"{name}.safetensors")
-    state.path.unlink(missing_ok=True)
+    path = out / f"{name}.safetensors"
+    with parallel.joined(device) as team:
+        source = _recipe(name)
+        recipe = source.at(profile)
+        if team.leads:
+            out.mkdir(parents=True, exist_ok=True)  # now, and not after minutes
+        model = start(name, seed)
+        trainer = _trainer(model, source, recipe, team)
+        partly = out / f".{name}.partial.safetensors"
+        state = State(partly, _key(name, recipe, seed), team)
+        stream = Stream(source, recipe, seed)
+        history = resumably(
+            trainer,
+            lambda step: _prepared(model, stream.batch(step)),
+            state,
+            resume=resume,
+            progress=progress and team.leads,
+            after_step=after_step if team.leads else None,
+        )
+        if team.leads:
+            card = _card(name, source, recipe)
+            model.card = {**card, "seed": seed, "profile": profile}
+            _finish(model, source, history, path)
+            state.path.unlink(missing_ok=True)
+        team.summed(0.0)  # nobody returns before the weights are written
     return path
+
+
+def _trainer(
+    model: models.Model, source: Pretraining, recipe: Recipe, team: parallel.Team
+) -> Trainer:
+    return parallel.trainer(
+        model.network,
+        recipe,
+        team,
+        objective=objective_of(source, team),
+        divisible=not source.contrastive,  # contrasts are with all others of the batch
+    )
 
 
 def resumably(
@@ -348,7 +375,7 @@ def _card(name: str, source: Pretraining, recipe: Recipe) -> dict[str, Any]:
 
 def _finish(
     model: models.Model, source: Pretraining, history: History, path: Path
-) -> Path:
+) -> None:
     model.card["seconds"] = round(history.seconds, 1)
     model.card["curve"] = curve(history)
     if source.contrastive:
@@ -357,7 +384,6 @@ def _finish(
         score = evaluate(model, source_task(source.task).test)
         model.card["accuracy"] = {"test": round(score.accuracy, 4), "n": score.n}
     models.save(model, path)
-    return path
 
 
 def curve(history: History, every: int = 50) -> list[dict[str, float]]:
@@ -382,13 +408,17 @@ class State:
     Args:
         path: the file.
         key: a hash of name, recipe and seed; a file with another key is refused.
+        team: the processes that do the work; the first writes the file, all read it.
     """
 
     path: Path
     key: str
+    team: parallel.Team = parallel.ALONE
 
     def save(self, trainer: Trainer, history: History) -> None:
         """Write weights, optimiser and history."""
+        if not self.team.leads:
+            return
         tensors = {f"network/{k}": v for k, v in trainer.network.state_dict().items()}
         for index, values in trainer.optimiser.state_dict()["state"].items():
             tensors |= {f"optimiser/{index}/{k}": v for k, v in values.items()}
@@ -408,6 +438,11 @@ class State:
         Raises:
             CourseError: the file is damaged or belongs to another run.
         """
+        history = self._read_into(trainer)
+        self.team.agree_on(trainer.done)
+        return history
+
+    def _read_into(self, trainer: Trainer) -> History:
         if not self.path.is_file():
             return History()
         try:
