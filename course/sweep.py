@@ -13,8 +13,9 @@ import json
 import platform
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -25,7 +26,7 @@ import torchvision
 from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
-from course import extraction
+from course import engines, extraction
 from course.errors import CourseError, unknown
 from course.models import write_whole
 from course.training import device_of
@@ -35,6 +36,7 @@ T = TypeVar("T")
 Cell = dict[str, Any]
 Row = dict[str, Any]
 Work = Callable[..., Mapping[str, Any]]
+LOOK_AGAIN = 5.0  # seconds until a cluster is asked whether it has more workers
 TABLES = Path(__file__).parent / "tables"
 SHIPPED = ("detection", "few-labels", "near-to-far", "sources", "zoo")
 _PLAIN = (str, int, float, bool, type(None))
@@ -75,14 +77,16 @@ def run(
     folder: Path | None = None,
     key: str = "",
     workers: int | None = None,
+    backend: str = "threads",
     progress: bool = True,
 ) -> list[Row]:
     """Do the same work for every cell of a table, as many at once as there are cores.
 
-    Each worker is a thread that computes with one core: small trainings are faster so
-    than one after the other with all cores. On a GPU there is one worker. An error or
-    an interrupt ends the sweep after the runs under way; what is finished is kept in
-    `folder`, and the next call goes on from there.
+    Each worker computes with one core: small trainings are faster so than one after
+    the other with all cores. On a GPU there is one worker. An error ends the sweep
+    after the runs under way, which are kept too; an interrupt waits for threads and
+    ends processes. What is finished is kept in `folder` by this process, whatever the
+    backend, and the next call goes on from there.
 
     Args:
         work: called as ``work(**cell)``, from several threads; returns what it
@@ -93,6 +97,9 @@ def run(
         key: what else decides the result (versions, a recipe): runs that were kept
             under another key are made anew.
         workers: how many at once; None for the number of cores that torch may use.
+        backend: ``"threads"``, which share what they load and work for functions of a
+            notebook too; ``"processes"``, ``"dask"`` or ``"dask:tcp://HOST:8786"``,
+            which load everything for themselves: see `engines.open`.
         progress: show a bar, with the time that is left.
 
     Returns:
@@ -100,15 +107,16 @@ def run(
         measured.
 
     Raises:
-        CourseError: two cells are equal, a value is not plain, or `work` measured
-            nothing that can be kept.
+        CourseError: two cells are equal, a value is not plain, `work` measured
+            nothing that can be kept or cannot be sent to the workers, or there is no
+            such backend.
     """
     places = _places(cells, folder, key)
     rows = {n: row for n, place in places.items() if (row := _kept(place)) is not None}
     todo = [n for n in places if n not in rows]
     bar = tqdm(total=len(cells), initial=len(rows), desc="runs", disable=not progress)
-    with bar, _pool(workers or _cores()) as pool:
-        for number, row in _finished(pool, work, cells, todo):
+    with bar, _cores_given_back(), engines.open(backend, workers or _cores()) as engine:
+        for number, row in _finished(engine, work, cells, todo):
             rows[number] = row
             if places[number] is not None:
                 _keep(places[number], row)
@@ -121,50 +129,47 @@ def _cores() -> int:
 
 
 @contextlib.contextmanager
-def _pool(workers: int) -> Iterator[ThreadPoolExecutor]:
-    """Yield a pool whose threads use one core each; then torch has its cores back."""
+def _cores_given_back() -> Iterator[None]:
+    """Let the threads of a block use one core each; then torch has its cores back."""
     before = torch.get_num_threads()
-
-    def start() -> None:
-        extraction.in_sweep()
-        torch.set_num_threads(1)
-
-    pool = ThreadPoolExecutor(workers, "sweep", initializer=start)
     try:
         with threadpool_limits(1, "blas"):
-            yield pool
+            yield
     finally:
-        pool.shutdown(cancel_futures=True)
         torch.set_num_threads(before)
 
 
 def _finished(
-    pool: ThreadPoolExecutor, work: Work, cells: Sequence[Cell], todo: Sequence[int]
+    engine: engines.Engine, work: Work, cells: Sequence[Cell], todo: Sequence[int]
 ) -> Iterator[tuple[int, Row]]:
-    """Yield the number and the row of every run as it ends, until one fails."""
-    failed = threading.Event()
+    """Yield the number and the row of every run as it ends, until one fails.
 
-    def attempt(cell: Cell) -> Row | None:
-        if failed.is_set():  # before anybody could cancel this one
-            return None
-        try:
-            return _row(work, cell)
-        except BaseException:
-            failed.set()
-            raise
+    Then none begins, and those under way are yielded before the error is raised.
+    """
+    left, waiting = deque(todo), dict[Future, int]()
+    failed: BaseException | None = None
+    while waiting or (left and failed is None):
+        while left and failed is None and len(waiting) < engine.room():
+            number = left.popleft()
+            waiting[engine.submit(_row, work, cells[number])] = number
+        done, _ = wait(waiting, LOOK_AGAIN, FIRST_COMPLETED)
+        for future in sorted(done, key=waiting.__getitem__):
+            number, problem = waiting.pop(future), _problem(future)
+            if problem is None:
+                yield number, future.result()
+            failed = failed or problem
+    if failed is not None:
+        raise failed
 
-    started: dict[Future, int] = {
-        pool.submit(attempt, cells[number]): number for number in todo
-    }
-    waiting = set(started)
-    while waiting:
-        done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-        for future in sorted(done, key=started.__getitem__):
-            if (row := future.result()) is not None:
-                yield started[future], row
+
+def _problem(future: Future) -> BaseException | None:
+    # A future of a cluster that is gone is cancelled, and would raise instead.
+    return CancelledError() if future.cancelled() else future.exception()
 
 
 def _row(work: Work, cell: Cell) -> Row:
+    extraction.in_sweep()
+    torch.set_num_threads(1)
     measured = work(**cell)
     if not isinstance(measured, Mapping) or not measured:
         raise CourseError(
@@ -193,7 +198,8 @@ def _plain(row: Mapping[str, Any]) -> Row:
 def once(function: Callable[P, T]) -> Callable[P, T]:
     """Let a function be computed once for the same arguments, however many ask at once.
 
-    `functools.cache` would let two workers compute the same side by side.
+    `functools.cache` would let two workers compute the same side by side. Threads share
+    what was computed; of the backends with processes, each computes it for itself.
     """
     locks: dict[Any, threading.Lock] = {}
     known: dict[Any, T] = {}
@@ -305,6 +311,7 @@ def make(
     *,
     profile: str = "quick",
     out: Path = Path("runs/tables"),
+    backend: str = "threads",
     progress: bool = True,
 ) -> Path:
     """Run a plan and write its table and card; stopped, it goes on where it was.
@@ -313,6 +320,7 @@ def make(
         name: one of `SHIPPED`.
         profile: ``"smoke"``, ``"quick"`` or ``"full"``; what ships is ``"quick"``.
         out: the folder of table and card; finished runs are kept below it.
+        backend: where the runs go, see `run`.
         progress: show a bar.
 
     Returns:
@@ -321,12 +329,19 @@ def make(
     chosen = plan(name)
     began = time.time()
     cells = chosen.cells(profile)
-    folder = Path(out) / "cells" / name
-    rows = run(chosen.work, cells, folder=folder, key=_key(chosen), progress=progress)
+    key = _key(chosen)
+    rows = run(
+        functools.partial(_planned, name, key),
+        cells,
+        folder=Path(out) / "cells" / name,
+        key=key,
+        backend=backend,
+        progress=progress,
+    )
     card = {
         "name": name,
         "what": chosen.sentence,
-        "made_by": f"course sweep {name} --profile {profile}",
+        "made_by": _command(name, profile, backend),
         "made_on": time.strftime("%Y-%m-%d", time.gmtime(began)),
         "runs": len(rows),
         "seconds_of_all_runs": round(sum(r.get("seconds", 0.0) for r in rows), 1),
@@ -341,6 +356,26 @@ def make(
     return save(Table(name, rows, card), out)
 
 
+def _command(name: str, profile: str, backend: str) -> str:
+    # The address of a scheduler is nobody else's business.
+    kind = backend.partition(":")[0]
+    told = "" if kind == "threads" else f" --backend {kind}"
+    return f"course sweep {name} --profile {profile}{told}"
+
+
+def _planned(name: str, key: str, /, **cell: Any) -> Mapping[str, Any]:
+    """Do a run of a plan, which is sent by its name, where the code is the sender's."""
+    chosen = plan(name)
+    if _key(chosen) != key:
+        raise CourseError(
+            f"A worker on {platform.node()} has another version of this workbook or of "
+            "torch than the process that sent the work; install the same there and "
+            "start the worker anew."
+        )
+    return chosen.work(**cell)
+
+
+@functools.cache  # what a process has loaded stays, whatever happens to the files
 def _key(chosen: Plan) -> str:
     """Return a hash of everything that decides what a plan's run measures."""
     here = Path(__file__).parent

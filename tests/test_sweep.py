@@ -1,13 +1,16 @@
 """Sweeps: every run once, in order, kept where it stops; tables that ship."""
 
+import functools
 import json
+import os
+import pickle
 import threading
 import time
 
 import pytest
 import torch
 
-from course import data, extraction, models, sweep, training, transfer
+from course import cli, data, engines, extraction, models, sweep, training, transfer
 from course.errors import CourseError
 
 CELLS = sweep.grid(kind=("a", "b"), seed=range(3))
@@ -216,6 +219,64 @@ def test_what_cannot_be_swept_is_said_in_one_sentence(work, cells, words):
         run(work, cells)
 
 
+# Beside this process ------------------------------------------------------------------
+
+
+def noted(folder, kind, seed, breaks=False):
+    """A training that leaves a file with the process and its threads; the last fails.
+
+    It fails when all others began, and waits for them as long as a minute.
+    """
+    if breaks and (kind, seed) == ("b", 2):
+        end = time.monotonic() + 60
+        while len(list(folder.iterdir())) < len(CELLS) - 1:
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        raise CourseError("Once is enough.")
+    told = f"{os.getpid()} {torch.get_num_threads()}"
+    (folder / f"{kind}{seed}").write_text(told)
+    return a_training(seed, 1e-3 if kind == "a" else 1e-2)
+
+
+@pytest.mark.parametrize("backend", ["threads", "processes", "dask"])
+def test_runs_elsewhere_are_kept_and_equal_those_here(backend, tmp_path):
+    kept, there, here, alone = (tmp_path / name for name in ("kept", *"tha"))
+    for folder in (there, here, alone):
+        folder.mkdir()
+    work = functools.partial(noted, there, breaks=True)
+    with pytest.raises(CourseError, match="Once is enough"):
+        run(work, folder=kept, workers=2, backend=backend)
+    pids, threads = zip(*(p.read_text().split() for p in there.iterdir()), strict=True)
+    assert (str(os.getpid()) in pids) == (backend == "threads")
+    assert set(threads) == {"1"} and len(pids) == len(list(kept.iterdir())) == 5
+    rows = run(functools.partial(noted, here), folder=kept)
+    assert [path.name for path in here.iterdir()] == ["b2"]
+    extraction.forget()
+    assert rows == run(functools.partial(noted, alone))
+
+
+def test_work_that_only_this_process_knows_stays_in_it():
+    with pytest.raises(CourseError, match="cannot be sent to another process"):
+        run(lambda kind, seed: {"one": 1}, backend="processes", workers=2)
+
+
+def test_a_plan_travels_as_its_name():
+    sent = pickle.dumps(functools.partial(sweep._planned, "few-labels", "key"))
+    assert len(sent) < 200 and b"course.sweep" in sent and b"few-labels" in sent
+
+
+def test_a_worker_with_other_code_does_none_of_the_work():
+    with pytest.raises(CourseError, match="has another version of this workbook"):
+        sweep._planned("few-labels", "the key of older code", target="digits")
+
+
+def test_an_unknown_backend_is_said_on_the_command_line(tmp_path, capsys):
+    out = ["--profile", "smoke", "--out", str(tmp_path)]
+    assert cli.main(["sweep", "few-labels", "--backend", "daks", *out]) == 2
+    assert "Unknown backend 'daks'. Did you mean 'dask'" in capsys.readouterr().err
+    assert not list(tmp_path.rglob("*.json"))
+
+
 # Tables -------------------------------------------------------------------------------
 
 ROWS = [
@@ -301,3 +362,15 @@ def test_making_a_table_twice_computes_it_once(tmp_path, monkeypatch):
         sweep.load(sweep.make("few-labels", out=tmp_path, progress=False)).rows == rows
     )
     assert rows == run() and len(done) == len(CELLS)
+
+
+def test_a_card_names_the_backend_and_not_its_address(tmp_path, monkeypatch):
+    mine = sweep.Plan("few-labels", "squares", lambda profile: CELLS, square)
+    monkeypatch.setattr(sweep, "plan", lambda name: mine)
+    threads = engines.open("threads", 1)
+    monkeypatch.setattr(engines, "open", lambda *_: threads)
+    made = sweep.make(
+        "few-labels", out=tmp_path, backend="dask:tcp://10.0.0.7:8786", progress=False
+    )
+    told = sweep.load(made).card["made_by"]
+    assert told == "course sweep few-labels --profile quick --backend dask"
