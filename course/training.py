@@ -25,6 +25,7 @@ Objective = Callable[[nn.Module, Tensor, Tensor], tuple[Tensor, Tensor]]
 Groups = Callable[[nn.Module], list[dict[str, Any]]]
 BatchNormPolicy = Literal["update", "freeze"]
 AUGMENTATIONS = ("none", "shift", "flip", "shift+flip")
+DEVICES = ("cpu", "cuda", "mps", "xpu")
 AUXILIARY = 0.3  # of an auxiliary head's loss (Szegedy et al. 2015, arXiv 1409.4842)
 
 
@@ -100,22 +101,21 @@ class Score:
 
 
 def device_of(name: str = "auto") -> torch.device:
-    """Return the device of that name; ``"auto"`` takes CUDA, else MPS, else the CPU.
+    """Return the device of that name; ``"auto"`` takes the accelerator, else the CPU.
+
+    What an accelerator is, torch says: CUDA, Apple's MPS, Intel's XPU.
 
     Raises:
         CourseError: the device is unknown, or this machine does not have it.
     """
-    present = {
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-        "cpu": True,
-    }
+    found = torch.accelerator.current_accelerator(check_available=True)
+    present = "cpu" if found is None else found.type
     if name == "auto":
-        return torch.device(next(kind for kind, here in present.items() if here))
+        return torch.device(present)
     kind = str(name).partition(":")[0]
-    if kind not in present:
-        raise unknown("device", name, ["auto", *present])
-    if not present[kind]:
+    if kind not in DEVICES:
+        raise unknown("device", name, ["auto", *DEVICES])
+    if kind not in ("cpu", present):
         raise CourseError(
             f"The device {name!r} was asked for, and this machine has none; use "
             'DEVICE = "auto".'
@@ -130,8 +130,8 @@ def pays_bf16(device: torch.device) -> bool:
     processors with bfloat16 instructions it nearly halves a step, on others it makes it
     longer (`benchmarks/precision.py` measures yours).
     """
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
+    if device.type in ("cuda", "xpu"):
+        return getattr(torch, device.type).is_bf16_supported()
     if device.type == "cpu":
         checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
         return any(getattr(torch.cpu, check, bool)() for check in checks)
@@ -236,7 +236,6 @@ class Trainer:
 
     def _backward(self, images: Tensor, labels: Tensor) -> tuple[float, float]:
         while True:
-            self.optimiser.zero_grad(set_to_none=True)
             try:
                 return self._accumulated(images, labels)
             except RuntimeError as error:
@@ -248,12 +247,14 @@ class Trainer:
     def _accumulated(self, images: Tensor, labels: Tensor) -> tuple[float, float]:
         """Add up the gradients of all pieces; return mean loss and accuracy."""
         loss = accuracy = 0.0
-        pieces = images.tensor_split(self.pieces), labels.tensor_split(self.pieces)
-        for seen, wanted in zip(*pieces, strict=True):
+        split = images.tensor_split(self.pieces), labels.tensor_split(self.pieces)
+        for number, (seen, wanted) in enumerate(zip(*split, strict=True)):
             share = len(seen) / len(images)
             seen, wanted = placed(seen, self.device), placed(wanted, self.device)
             with autocast(self.device):
                 part, right = self.objective(self.network, seen, wanted)
+            if not number:  # now: freed before, their memory has to be fetched again
+                self.optimiser.zero_grad(set_to_none=True)
             (part * share).backward()
             loss += share * part.item()
             accuracy += share * right.item()
@@ -269,7 +270,7 @@ class Trainer:
                 "smaller images, or shut down other kernels."
             )
         if self.device.type != "cpu":
-            getattr(torch, self.device.type).empty_cache()
+            torch.accelerator.empty_cache()
         print(
             f"{held}: from now on it is seen in {self.pieces} pieces, whose gradients "
             "add up to one step (BatchNorm takes its statistics from each piece alone)."
@@ -371,7 +372,7 @@ def fit(
         groups: see `Trainer`.
         batchnorm: see `Trainer`.
         seed: of the order of the images and of the augmentation.
-        device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
+        device: see `device_of`.
         progress: see `train_on`.
         stop: see `train_on`.
         before_step: see `train_on`.

@@ -168,10 +168,17 @@ def test_bad_input_is_refused_in_one_sentence(broken, message):
         broken()
 
 
-def test_a_device_that_is_not_there_is_named(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+@pytest.mark.parametrize("present", ["cpu", "cuda", "mps", "xpu"])
+def test_auto_is_the_accelerator_that_torch_finds(monkeypatch, present):
+    found = None if present == "cpu" else torch.device(present)
+    monkeypatch.setattr(
+        torch.accelerator, "current_accelerator", lambda check_available: found
+    )
+    assert training.device_of().type == present
+    assert training.device_of("cpu").type == "cpu"
+    absent = {"cuda": "xpu"}.get(present, "cuda")
     with pytest.raises(CourseError, match="this machine has none"):
-        training.device_of("cuda")
+        training.device_of(f"{absent}:0")
 
 
 def test_every_epoch_shows_every_image_once_in_a_new_order():
