@@ -3,8 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+PEERS := .bench-env
+SITE := import sysconfig; print(sysconfig.get_path("purelib"))
 
-.PHONY: lab test run seeds install notebooks bench lint clean
+.PHONY: lab test run seeds install notebooks bench bench-peers lint clean
 
 lab: install
 	$(BIN)/course lab
@@ -35,9 +37,23 @@ $(STAMP): pyproject.toml constraints.txt
 notebooks: install
 	$(BIN)/python tests/notebooks/canonical.py
 
-# Ratios of things timed in turns, on a machine that does nothing else; about 5 minutes.
+# Ratios of things timed in turns, on a machine that does nothing else; half an hour, most
+# of it for the sliders and the whole workbook: make bench SKIP="sliders run". Without its
+# peers the table is made all the same.
 bench: install
-	$(BIN)/python benchmarks/speed.py
+	-$(MAKE) bench-peers
+	$(BIN)/python benchmarks/table.py $(if $(SKIP),--skip $(SKIP))
+
+bench-peers: $(PEERS)/.installed
+
+# Its own packages come first, then the workbook's: torch is not installed twice.
+$(PEERS)/.installed: benchmarks/requirements.txt | $(STAMP)
+	rm -rf $(PEERS)
+	$(BIN)/python -m venv $(PEERS)
+	printf '%s\n' "$$($(BIN)/python -c '$(SITE)')" "$(CURDIR)" > \
+	  "$$($(PEERS)/bin/python -c '$(SITE)')/outer.pth"
+	$(PEERS)/bin/python -m pip install --quiet --requirement benchmarks/requirements.txt
+	@touch $@
 
 lint: install
 	$(BIN)/ruff check .

@@ -1,111 +1,102 @@
 """How fast is the workbook? Each figure is a ratio of two things timed in turns.
 
-    make bench        # or: python benchmarks/speed.py
-
 What is compared runs alternately in one process, so a machine that gets slower gets
 slower for both; a row is the median of the pairs' ratios, with the lowest and highest.
-Writes `benchmarks/results.json` and, made from it, `benchmarks/results.md`. Seconds of
-another machine say nothing about yours.
+Seconds of another machine say nothing about yours. `table.py` makes the table of it.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import platform
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
-from datetime import date
 from pathlib import Path
-from typing import Any
 
 import torch
+from timing import Row, alternately, row
 from torch import Tensor, nn
 from torch.nn import functional as F
-from tqdm.auto import tqdm
 
 from course import data, extraction, models, probing
 from course.data import shapes
 from course.data.tasks import Part, Task
 from course.models import Model
-from course.training import Recipe, autocast, evaluate, fit
+from course.training import Recipe, autocast, evaluate, fit, placed
 
-HERE = Path(__file__).parent
-PAIRS = 5
+ROOT = Path(__file__).parents[1]
 CPU = torch.device("cpu")
 RECIPE = Recipe(60, batch=32)
 # Of the head that is trained by gradient descent: AdamW got furthest of SGD and AdamW
 # at four rates each.
 RATE, EPOCHS = 0.01, 30
-Row = dict[str, Any]
-
-
-def alternately(
-    first: Callable[[], Any], second: Callable[[], Any], pairs: int = PAIRS
-) -> tuple[list[float], list[float]]:
-    """Return the seconds of both, run in turns; the first pair is only a warm-up."""
-    taken: tuple[list[float], list[float]] = ([], [])
-    for _ in range(pairs + 1):
-        for seconds, run in zip(taken, (first, second), strict=True):
-            start = time.perf_counter()
-            run()
-            seconds.append(time.perf_counter() - start)
-    return taken[0][1:], taken[1][1:]
-
-
-def row(what: str, against: str, goal: str, values: list[float], unit: str) -> Row:
-    """Return a line of the table: the median of some values, lowest and highest."""
-    return {
-        "what": what,
-        "against": against,
-        "goal": goal,
-        "median": statistics.median(values),
-        "lowest": min(values),
-        "highest": max(values),
-        "unit": unit,
-    }
 
 
 # Training -----------------------------------------------------------------------------
 
 
+def fit_once(part: Part, model: Model | None = None) -> None:
+    """One epoch with `fit`, of a fresh network where none is given."""
+    model = model or models.fresh(part.class_names, 0)
+    fit(model, part, RECIPE, progress=False, device="cpu")
+
+
 def bare_loop(model: Model, part: Part) -> None:
     """One epoch as one would write it by hand, with all that `fit` does for speed."""
-    network = model.network.to(memory_format=torch.channels_last).train()
-    optimiser = torch.optim.AdamW(
-        network.parameters(), weight_decay=RECIPE.weight_decay, fused=True
-    )
+    optimiser = _optimiser(model)
     order = torch.randperm(len(part))
     for step, places in enumerate(order.split(RECIPE.batch)):
         for group in optimiser.param_groups:
             group["lr"] = RECIPE.rate_at(step)
-        images = model.preprocess(part.images[places])
-        images = images.to(memory_format=torch.channels_last)
-        with autocast(CPU):
-            loss = F.cross_entropy(network(images).float(), part.labels[places])
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        optimiser.step()
+        images = placed(model.preprocess(part.images[places]), CPU)
+        _descend(model.network, optimiser, images, part.labels[places])
 
 
-def training(task: Task) -> Row:
-    """Time `fit` and a bare loop: same network, images, precision and batch."""
-    names = task.class_names
-    ours, theirs = alternately(
-        lambda: fit(
-            models.fresh(names, 0), task.train, RECIPE, progress=False, device="cpu"
-        ),
-        lambda: bare_loop(models.fresh(names, 0), task.train),
-        pairs=9,
+def bare_steps(model: Model, part: Part) -> None:
+    """As many steps as an epoch has, all on one prepared batch: what must be computed.
+
+    Forwards, loss, backwards, clipping and optimiser, and nothing besides.
+    """
+    optimiser = _optimiser(model)
+    images = placed(model.preprocess(part.images[: RECIPE.batch]), CPU)
+    for _ in range(len(part) // RECIPE.batch):
+        _descend(model.network, optimiser, images, part.labels[: RECIPE.batch])
+
+
+def _optimiser(model: Model) -> torch.optim.Optimizer:
+    """Make a network ready to be trained and return what moves it."""
+    network = model.network.to(memory_format=torch.channels_last).train()
+    return torch.optim.AdamW(
+        network.parameters(), weight_decay=RECIPE.weight_decay, fused=True
     )
-    ratios = [a / b for a, b in zip(ours, theirs, strict=True)]
-    goal = "at most 1.03"
-    return row("`fit`, one epoch", "a bare PyTorch loop", goal, ratios, "×")
+
+
+def _descend(
+    network: nn.Module, optimiser: torch.optim.Optimizer, images: Tensor, labels: Tensor
+) -> None:
+    with autocast(CPU):
+        loss = F.cross_entropy(network(images).float(), labels)
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()
+    nn.utils.clip_grad_norm_(network.parameters(), RECIPE.clip)
+    optimiser.step()
+
+
+def training(task: Task) -> list[Row]:
+    """Time `fit` against a bare loop, and against the steps that must be computed."""
+    part = task.train
+    rows = []
+    for run, against, goal in (
+        (bare_loop, "a bare PyTorch loop", "at most 1.03"),
+        (bare_steps, "its own steps on one prepared batch, the floor", "no goal"),
+    ):
+        ours, theirs = alternately(
+            lambda: fit_once(part),
+            lambda run=run: run(models.fresh(part.class_names, 0), part),
+            pairs=9,
+        )
+        ratios = [a / b for a, b in zip(ours, theirs, strict=True)]
+        rows.append(row("`fit`, one epoch", against, goal, ratios, "×"))
+    return rows
 
 
 def generation(task: Task) -> Row:
@@ -221,64 +212,7 @@ def _started(command: list[str]) -> None:
 def clone() -> Row:
     """Measure what a fresh clone fetches."""
     with tempfile.TemporaryDirectory() as folder:
-        command = ["git", "clone", "--quiet", "--bare", "--no-local", str(HERE.parent)]
+        command = ["git", "clone", "--quiet", "--bare", "--no-local", str(ROOT)]
         subprocess.run([*command, folder], check=True)
         size = sum(p.stat().st_size for p in Path(folder).rglob("*") if p.is_file())
     return row("a clone", "–", "at most 20", [size / 2**20], "MiB")
-
-
-# The table ----------------------------------------------------------------------------
-
-
-def machine() -> dict[str, Any]:
-    """Return what the figures were measured on."""
-    return {
-        "day": date.today().isoformat(),
-        "processor": platform.processor() or platform.machine(),
-        "cores": os.cpu_count(),
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "threads": torch.get_num_threads(),
-    }
-
-
-def written(results: dict[str, Any]) -> str:
-    """Return the results as a page in Markdown."""
-    where = ", ".join(f"{key} {value}" for key, value in results["machine"].items())
-    lines = [
-        "# Speed, measured side by side",
-        "",
-        f"Made by `make bench` from `results.json`. {where}.",
-        "",
-        "| what | against | to reach | median | lowest to highest |",
-        "|---|---|---|---|---|",
-    ]
-    for one in results["rows"]:
-        median, low, high = (f"{one[k]:.3g}" for k in ("median", "lowest", "highest"))
-        cells = (one["what"], one["against"], one["goal"])
-        note = f"; {one['note']}" if "note" in one else ""
-        cells += (f"{median} {one['unit']}", f"{low} to {high}{note}")
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
-
-
-def main() -> None:
-    """Measure all, and write both files."""
-    task = data.task("shapes", train=RECIPE.steps * RECIPE.batch)
-    parts = (
-        lambda: [training(task)],
-        lambda: [generation(task)],
-        probes,
-        starting,
-        lambda: [clone()],
-    )
-    rows = [one for part in tqdm(parts, desc="measuring") for one in part()]
-    results = {"machine": machine(), "rows": rows}
-    text = json.dumps(results, indent=1, ensure_ascii=False) + "\n"
-    (HERE / "results.json").write_text(text, "utf-8")
-    (HERE / "results.md").write_text(written(results), "utf-8")
-    print(written(results))
-
-
-if __name__ == "__main__":
-    main()
