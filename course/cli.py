@@ -58,6 +58,7 @@ def parser() -> argparse.ArgumentParser:
     _add_run(commands)
     _add_pretrain(commands)
     _add_sweep(commands)
+    _add_gpu_table(commands)
     _add_progress(commands)
     _add_class(commands)
     _add_student(commands)
@@ -111,7 +112,28 @@ def _add_sweep(commands: argparse._SubParsersAction) -> None:
     command.add_argument(
         "--out", type=Path, default=Path("runs/tables"), help="default: %(default)s"
     )
+    command.add_argument(
+        "--backend",
+        default="threads",
+        help="threads, processes, dask or dask:tcp://HOST:8786; default: %(default)s",
+    )
     command.set_defaults(command=sweep)
+
+
+def _add_gpu_table(commands: argparse._SubParsersAction) -> None:
+    command = commands.add_parser(
+        "gpu-table", help="climb chapter 12's ladder on a GPU, for its table"
+    )
+    _add_profile(command, "full")
+    command.add_argument(
+        "--device",
+        default="auto",
+        help="such as cuda; cpu only to try the command out (default: %(default)s)",
+    )
+    command.add_argument(
+        "--out", type=Path, default=Path("runs/tables"), help="default: %(default)s"
+    )
+    command.set_defaults(command=gpu_table)
 
 
 def _add_progress(commands: argparse._SubParsersAction) -> None:
@@ -308,9 +330,12 @@ def run(options: argparse.Namespace) -> int:
 
 def pretrain(options: argparse.Namespace) -> int:
     """Pretrain a backbone, or the language model, and print where its weights are."""
-    from course import language, pretraining
+    from course import language, parallel, pretraining
 
     text = options.name in language.SHIPPED
+    if text:
+        with parallel.joined() as team:
+            team.must_be_one(options.name)
     path = (language.make if text else pretraining.pretrain)(
         options.name,
         profile=options.profile,
@@ -318,7 +343,8 @@ def pretrain(options: argparse.Namespace) -> int:
         resume=options.resume,
         seed=options.seed,
     )
-    print(f"Weights and card: {path}")
+    if parallel.leads():
+        print(f"Weights and card: {path}")
     return 0
 
 
@@ -326,7 +352,21 @@ def sweep(options: argparse.Namespace) -> int:
     """Make a table and print where it is; stopped, the next call goes on."""
     from course import sweep as sweeps
 
-    path = sweeps.make(options.name, profile=options.profile, out=options.out)
+    path = sweeps.make(
+        options.name,
+        profile=options.profile,
+        out=options.out,
+        backend=options.backend,
+    )
+    print(f"Table and card: {path}")
+    return 0
+
+
+def gpu_table(options: argparse.Namespace) -> int:
+    """Measure the rungs of chapter 12 on a GPU, and print where their table is."""
+    from course import ladder
+
+    path = ladder.make(options.device, profile=options.profile, out=options.out)
     print(f"Table and card: {path}")
     return 0
 

@@ -45,6 +45,7 @@ CHAPTERS = tuple(
         ("meaning_of_text", "The meaning of text", "09_meaning_of_text"),
         ("capstone", "A model for your problem", "10_capstone"),
         ("tools", "Tools and outlook", "11_tools_and_outlook"),
+        ("gpu_lab", "GPU lab", "12_gpu_lab"),
     )
 )
 

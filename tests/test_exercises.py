@@ -27,6 +27,7 @@ from course.exercises import (
     feature_extraction,
     fine_tuning,
     first_prediction,
+    gpu_lab,
     looking_inside,
     meaning_of_text,
     object_detection,
@@ -55,6 +56,7 @@ MODULES = (
     meaning_of_text,
     capstone,
     tools,
+    gpu_lab,
 )
 ALL = [exercise for module in MODULES for exercise in module.EXERCISES]
 MISTAKES = [(exercise, mistake) for exercise in ALL for mistake in exercise.mistakes]

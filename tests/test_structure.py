@@ -12,9 +12,9 @@ PACKAGE = sorted((ROOT / "course").rglob("*.py"))
 CHAPTERS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 FLOORS = [
     {"errors"},
-    {"progress", "syllabus", "fetch", "references"},
+    {"progress", "syllabus", "fetch", "references", "engines"},
     {"data", "labels", "families", "models", "pretrained", "preparation"},
-    {"training"},
+    {"training", "parallel"},
     {
         "frozen",
         "lora",
@@ -45,6 +45,7 @@ FLOORS = [
         "pretraining",
         "choose",
         "sweep",
+        "ladder",
         "zoo",
         "shortlist",
         "bag_of_words",

@@ -163,6 +163,10 @@ def doc_search():
     return widgets.DocSearch(searches, ["copy a folder", "wait"], groups)
 
 
+def drawn_floor(network, batch, kind):
+    return figure(network, batch, kind)
+
+
 EXAMPLES = {
     "CorpusExplorer": corpus,
     "CourseMap": widgets.CourseMap,
@@ -171,6 +175,9 @@ EXAMPLES = {
     "ExercisePanel": lambda: widgets.ExercisePanel(first_prediction),
     "FeatureMap": lambda: widgets.FeatureMap(figure, ["ring", "star", "ring"]),
     "FiltersForming": lambda: widgets.FiltersForming({0: figure(0), 50: figure(1)}),
+    "FloorDial": lambda: widgets.FloorDial(
+        ["small", "large"], [32, 1024], ["float32", "bfloat16"], drawn_floor
+    ),
     "ImageClassifier": classifier,
     "Labeller": labeller,
     "LayerSlider": lambda: layers_with_maps(),

@@ -23,6 +23,8 @@ from course.plots.images import (
 )
 from course.plots.pareto import pareto
 from course.plots.planes import loss_plane, scatter2d
+from course.plots.rungs import rungs
+from course.plots.timeline import timeline
 from course.plots.tradeoff import tradeoff
 from course.plots.words import search_results, similarities, word_map
 
@@ -53,11 +55,13 @@ __all__ = [
     "precision_recall",
     "predictions",
     "reliability",
+    "rungs",
     "scatter2d",
     "scene",
     "search_results",
     "similarities",
     "stacked",
+    "timeline",
     "tradeoff",
     "word_map",
 ]

@@ -13,6 +13,7 @@ from course.widgets.doc_search import DocSearch
 from course.widgets.exercise_panel import ExercisePanel
 from course.widgets.feature_map import FeatureMap
 from course.widgets.filters_forming import FiltersForming
+from course.widgets.floor_dial import FloorDial
 from course.widgets.image_classifier import ImageClassifier
 from course.widgets.labeller import Labeller
 from course.widgets.layer_slider import LayerSlider
@@ -35,6 +36,7 @@ __all__ = [
     "ExercisePanel",
     "FeatureMap",
     "FiltersForming",
+    "FloorDial",
     "ImageClassifier",
     "Labeller",
     "LayerSlider",
