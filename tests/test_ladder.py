@@ -1,7 +1,10 @@
 """The ladder: what a step does at least, how it is fed, and what a rung changes."""
 
 import csv
+import json
+import re
 import threading
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,6 +16,7 @@ from course.data.tasks import Task, TestPart, TrainPart, ValidationPart
 from course.errors import HeldOutError
 from course.ladder import Extent, Ladder, Loop, Rates, Rung, Setup, Work
 
+CHAPTER = Path(__file__).parents[1] / "notebooks" / "12_gpu_lab.ipynb"
 CPU = torch.device("cpu")
 NAMES = ("dark", "light")
 BEST = Rates({torch.float32: 1e9, torch.bfloat16: 4e9}, 1e9)
@@ -322,3 +326,10 @@ def test_a_table_is_shipped_whole_or_not_at_all():
     if shipped is not None:
         assert shipped.card["device"] and "cpu" not in shipped.card["device"].lower()
         assert {row["rung"] for row in shipped.rows} <= {r.name for r in ladder.RUNGS}
+
+
+def test_the_chapter_climbs_the_rungs_of_the_command_in_their_order():
+    notebook = json.loads(CHAPTER.read_text("utf-8"))
+    code = [c["source"] for c in notebook["cells"] if c["cell_type"] == "code"]
+    climbed = re.findall(r'\.climb\(\s*"([^"]+)"', "".join("".join(c) for c in code))
+    assert climbed == [rung.name for rung in ladder.RUNGS] + ["your own step"]
