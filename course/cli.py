@@ -268,7 +268,7 @@ def lab(options: argparse.Namespace) -> int:
     print(f"The workbook: http://{HOST}:{port}/lab/tree/{place}?token={token}")
     print("Ctrl-C ends it.", flush=True)
     # The token goes through the environment: a command line can be read by others.
-    environment = {**os.environ, "JUPYTER_TOKEN": token}
+    environment = {**runner.KERNEL, **os.environ, "JUPYTER_TOKEN": token}
     try:
         return subprocess.call(command, cwd=folder.parent, env=environment)
     except KeyboardInterrupt:

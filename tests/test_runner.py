@@ -35,7 +35,7 @@ BAD = ("evidence.record('before', 1.0)", "def f():\n    raise KeyError('lost')",
 CLAIM = ("evidence.claim('it is so', 0.1, at_least=0.5)",)
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 DEAD = ("import os", "os._exit(3)")
-HUNGRY = ("ballast = bytearray(300_000_000)",)
+HUNGRY = ("ballast = bytearray(300_000_000)", "print(os.environ['MALLOC_ARENA_MAX'])")
 
 
 def chapter(folder, name, lines, parameters=PARAMETERS):
@@ -148,6 +148,12 @@ def test_peak_memory_is_that_of_each_kernel(ran):
     assert 20 < small < 2_000
     assert large > 330  # an import of numpy and the ballast
     assert ran[1][1].peak_mb < 300
+
+
+def test_a_kernel_keeps_two_heaps_for_all_its_threads(ran):
+    book = nbformat.read(ran[0] / "04_hungry.ipynb", as_version=4)
+    (output,) = book.cells[-1].outputs
+    assert output.text == runner.KERNEL["MALLOC_ARENA_MAX"] + "\n"
 
 
 class Page(HTMLParser):
