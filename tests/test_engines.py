@@ -144,7 +144,9 @@ def local(x):
 
 
 @pytest.mark.parametrize(
-    "arguments", [(lambda: 1,), (local, lambda: 1), (local, sys)], ids=str
+    "arguments",
+    [(lambda: 1,), (local, lambda: 1), (local, sys)],
+    ids=["a lambda", "an argument", "a module"],
 )
 def test_what_cannot_be_sent_is_said_before_a_process_starts(arguments):
     before = psutil.Process().children()
