@@ -13,6 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
+from course.arguments import kinds_checked
 from course.data.texts import TextPart, forbid_test
 from course.errors import CourseError
 from course.words import tokens
@@ -117,6 +118,7 @@ class BagOfWords:
         return dict(zip(seen, map(float, values), strict=True))
 
 
+@kinds_checked
 def bag_of_words(
     train: TextPart, validation: TextPart | None = None, Cs: Sequence[float] = CS
 ) -> BagOfWords:

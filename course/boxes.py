@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torchvision.ops import batched_nms, box_iou
 
+from course.arguments import kinds_checked
 from course.errors import CourseError
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ class Found:
         return [self.class_names[label] for label in self.labels.tolist()]
 
 
+@kinds_checked
 def keep(found: Found, score: float = 0.5, nms: float = 0.5) -> Found:
     """Return the boxes that two thresholds leave, the surest first (chapter 08).
 
@@ -80,6 +82,7 @@ def _check(**thresholds: float) -> None:
             )
 
 
+@kinds_checked
 def matched(found: Found, boxes: Tensor, labels: Tensor, iou: float = 0.5) -> Tensor:
     """Return which boxes are right: bool (k,) (chapter 08).
 
@@ -94,6 +97,12 @@ def matched(found: Found, boxes: Tensor, labels: Tensor, iou: float = 0.5) -> Te
         iou: how well a box has to fit.
     """
     _check(iou=iou)
+    boxes, labels = torch.as_tensor(boxes), torch.as_tensor(labels)
+    if labels.ndim != 1 or boxes.numel() != 4 * len(labels):
+        raise CourseError(
+            f"{labels.numel()} labels came with boxes of shape {tuple(boxes.shape)}; "
+            "expected four numbers, left, top, right and bottom, for each label."
+        )
     fits = box_iou(found.boxes, boxes.reshape(-1, 4))
     free = found.labels[:, None] == labels[None, :]
     right = torch.zeros(len(found), dtype=torch.bool)
@@ -105,6 +114,7 @@ def matched(found: Found, boxes: Tensor, labels: Tensor, iou: float = 0.5) -> Te
     return right
 
 
+@kinds_checked
 def precision_recall(
     found: Sequence[Found], scenes: Scenes, score: float, iou: float = 0.5
 ) -> tuple[float, float]:
@@ -128,6 +138,7 @@ def precision_recall(
     return (true / claimed if claimed else 1.0), (true / there if there else 1.0)
 
 
+@kinds_checked
 def precision_recall_curve(
     found: Sequence[Found], scenes: Scenes, iou: float = 0.5
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -174,6 +185,7 @@ def _check_pairs(found: Sequence[Found], scenes: Scenes) -> None:
 # Average precision --------------------------------------------------------------------
 
 
+@kinds_checked
 def mean_average_precision(found: Sequence[Found], scenes: Scenes) -> dict[str, float]:
     """Return COCO's average precision: its mean, and that of each class (chapter 08).
 

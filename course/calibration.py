@@ -16,6 +16,7 @@ from scipy.optimize import minimize_scalar
 from torch import Tensor
 from torch.nn import functional as F
 
+from course.arguments import kinds_checked
 from course.data.tasks import Part, forbid_test
 from course.errors import CourseError
 
@@ -53,6 +54,7 @@ class Reliability:
         return float((gaps * self.counts).sum() / self.counts.sum())
 
 
+@kinds_checked
 def temperature(logits: Tensor, labels: Part | Tensor) -> float:
     """Return the number that logits are divided by to make honest probabilities.
 
@@ -88,6 +90,7 @@ def temperature(logits: Tensor, labels: Part | Tensor) -> float:
     return math.exp(found.x)
 
 
+@kinds_checked
 def calibrated(logits: Tensor, temperature: float) -> Tensor:
     """Return probabilities, float32 (N, classes): softmax of ``logits / temperature``.
 
@@ -103,9 +106,10 @@ def calibrated(logits: Tensor, temperature: float) -> Tensor:
             f"A temperature of {temperature} was given; expected a number above 0, "
             "such as calibration.temperature finds on validation data."
         )
-    return (_matrix("logits", logits) / temperature).softmax(dim=1).float()
+    return (_matrix("logits", logits) / float(temperature)).softmax(dim=1).float()
 
 
+@kinds_checked
 def said(temperature: float) -> str:
     """Say in a sentence what a temperature means."""
     if temperature == 1:
@@ -123,6 +127,7 @@ def said(temperature: float) -> str:
     )
 
 
+@kinds_checked
 def reliability(
     probabilities: Tensor, labels: Part | Tensor, bins: int = 15
 ) -> Reliability:
@@ -149,6 +154,7 @@ def reliability(
     return Reliability(edges, counts, confidence, accuracy)
 
 
+@kinds_checked
 def expected_calibration_error(
     probabilities: Tensor, labels: Part | Tensor, bins: int = 15
 ) -> float:
@@ -165,6 +171,7 @@ def expected_calibration_error(
     return reliability(probabilities, labels, bins).error
 
 
+@kinds_checked
 def nll(probabilities: Tensor, labels: Part | Tensor) -> float:
     """Return the mean of ``-log`` of the probability of the true class, in nats.
 
@@ -178,6 +185,7 @@ def nll(probabilities: Tensor, labels: Part | Tensor) -> float:
     return float(-_own(p, y).clamp(min=TINY).log().mean())
 
 
+@kinds_checked
 def brier(probabilities: Tensor, labels: Part | Tensor) -> float:
     """Return the mean squared distance to the truth, summed over classes: 0 to 2.
 

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from course.arguments import kinds_checked
 from course.data.tasks import Part, forbid_test
 from course.errors import CourseError
 from course.extraction import Features, before_head, forbid_test_features
@@ -39,6 +40,7 @@ ALARMS = 0.01  # share of clean images that a check for duplicates may accuse
 # Scores -----------------------------------------------------------------------------
 
 
+@kinds_checked
 def logme(features: Features) -> float:
     """Return LogME: how likely a Bayesian linear model finds the labels.
 
@@ -92,6 +94,7 @@ def _evidence(left: Tensor, singular: Tensor, target: Tensor) -> Tensor:
     return torch.maximum(evidence, noise)
 
 
+@kinds_checked
 def h_score(features: Features) -> float:
     """Return the H-score with shrinkage: spread between classes over spread at all.
 
@@ -118,6 +121,7 @@ def h_score(features: Features) -> float:
     return float((1 - strength) * torch.trace(ratio))
 
 
+@kinds_checked
 def leep(beliefs: Tensor, labels: Tensor) -> float:
     """Return LEEP: the mean log belief in the truth, by way of the source's classes.
 
@@ -131,6 +135,7 @@ def leep(beliefs: Tensor, labels: Tensor) -> float:
     Raises:
         CourseError: there is no source class, or not one label an image.
     """
+    beliefs, labels = torch.as_tensor(beliefs), torch.as_tensor(labels)
     _paired(beliefs, labels)
     beliefs = beliefs.double()
     joint = F.one_hot(labels).double().T @ beliefs / len(labels)  # P(y, z)
@@ -139,6 +144,7 @@ def leep(beliefs: Tensor, labels: Tensor) -> float:
     return float(believed.clamp_min(TINY).log().mean())
 
 
+@kinds_checked
 def nce(guesses: Tensor, labels: Tensor) -> float:
     """Return NCE: minus the conditional entropy of the labels, given source's guesses.
 
@@ -151,12 +157,14 @@ def nce(guesses: Tensor, labels: Tensor) -> float:
     Raises:
         CourseError: there are no images, or not one label for each.
     """
-    _paired(guesses[:, None], labels)
+    guesses, labels = torch.as_tensor(guesses), torch.as_tensor(labels)
+    _paired(guesses.reshape(len(guesses), -1) if guesses.ndim else guesses, labels)
     joint = F.one_hot(labels).double().T @ F.one_hot(guesses).double() / len(labels)
     given = joint / joint.sum(dim=0).clamp_min(TINY)
     return float((joint * given.clamp_min(TINY).log()).sum())
 
 
+@kinds_checked
 def knn(features: Features, k: int = NEIGHBOURS) -> float:
     """Return the share of images whose k nearest others vote for their class.
 
@@ -170,6 +178,8 @@ def knn(features: Features, k: int = NEIGHBOURS) -> float:
         HeldOutError: features of a test part were given.
         CourseError: labels are missing, of one class, or a value is not finite.
     """
+    if k < 1:
+        raise CourseError(f"{k} neighbours were to vote; expected 1 up.")
     values, targets = _readable(features)
     cosine = F.normalize(values, dim=1) @ F.normalize(values, dim=1).T
     cosine.fill_diagonal_(-math.inf)  # nobody votes for oneself
@@ -180,6 +190,7 @@ def knn(features: Features, k: int = NEIGHBOURS) -> float:
     return float((votes == targets.argmax(dim=1)).double().mean())
 
 
+@kinds_checked
 def probe(features: Features, folds: int = FOLDS, C: float = PROBE_C) -> float:
     """Return the cross-validated accuracy of a linear probe (chapter 02).
 
@@ -193,10 +204,10 @@ def probe(features: Features, folds: int = FOLDS, C: float = PROBE_C) -> float:
         CourseError: labels are missing, of one class, or a class has too few images.
     """
     _, targets = _readable(features)
-    if folds < 2 or int(targets.sum(dim=0).min()) < 2:
+    if folds < 2 or not C > 0 or int(targets.sum(dim=0).min()) < 2:
         raise CourseError(
             "A probe is judged on images that it has not seen; expected two folds or "
-            "more, and two images or more of each class."
+            "more, two images or more of each class, and a C above 0."
         )
     place = (targets.cumsum(dim=0) * targets).sum(dim=1).long() % folds
     right = 0.0
@@ -229,10 +240,11 @@ def _readable(features: Features) -> tuple[Tensor, Tensor]:
 
 def _paired(beliefs: Tensor, labels: Tensor) -> None:
     fits = beliefs.ndim == 2 and labels.shape == beliefs.shape[:1] and beliefs.numel()
-    if not fits:
+    if not fits or labels.is_floating_point() or labels.min() < 0:
         raise CourseError(
             f"A score was given what the source says as {tuple(beliefs.shape)} and "
-            f"labels as {tuple(labels.shape)}; expected (N, source classes) and (N,). "
+            f"labels as {labels.dtype} {tuple(labels.shape)}; expected (N, source "
+            "classes), and (N,) whole numbers from 0. "
             "A source without a head has no such score."
         )
 
@@ -272,6 +284,7 @@ class Scored(NamedTuple):
     seconds: float
 
 
+@kinds_checked
 def score(model: Model, part: Part, device: str = "auto") -> dict[str, Scored]:
     """Return every score of a source on labelled images (chapter 07).
 
@@ -346,6 +359,7 @@ def kendall(one: np.ndarray, other: np.ndarray) -> np.ndarray:
         return (a * b).sum(-1) / untied
 
 
+@kinds_checked
 def agreement(
     scores: Sequence[Sequence[float]],
     truths: Sequence[Sequence[float]],
@@ -370,6 +384,10 @@ def agreement(
         CourseError: the tables do not fit, or fewer than three sources have the score.
     """
     score, truth = (np.asarray(x, dtype=float) for x in (scores, truths))
+    if draws < 1:
+        raise CourseError(
+            f"{draws} draws of a bootstrap were asked for; expected 1 up."
+        )
     if score.ndim != 2 or truth.ndim != 2 or score.shape[1] != truth.shape[1]:
         raise CourseError(
             f"Scores came as {score.shape} and truths as {truth.shape}; expected "
@@ -417,6 +435,7 @@ def _weighted(one: np.ndarray, other: np.ndarray) -> float:
         return float(stats.weightedtau(one, other).statistic)
 
 
+@kinds_checked
 def decided(truths: Sequence[Sequence[float]]) -> list[tuple[int, int]]:
     """Return the pairs of sources whose order the seeds can tell (chapter 07).
 
@@ -428,6 +447,10 @@ def decided(truths: Sequence[Sequence[float]]) -> list[tuple[int, int]]:
     from scipy import stats
 
     truth = np.asarray(truths, dtype=float)
+    if truth.ndim != 2:
+        raise CourseError(
+            f"Truths came with shape {truth.shape}; expected (seeds, sources)."
+        )
     seeds, sources = truth.shape
     if seeds < 2:
         return []
@@ -476,6 +499,7 @@ class Duplicates:
         return _share(self.found & planted, planted)
 
 
+@kinds_checked
 def near_duplicates(
     album: Features, suspects: Features, clean: Features, alarms: float = ALARMS
 ) -> Duplicates:

@@ -17,6 +17,7 @@ from torchvision import models as zoo
 from torchvision.transforms.v2 import functional as F
 
 from course import pretrained
+from course.arguments import kinds_checked
 from course.detection import Detector, Found
 from course.errors import CourseError, unknown
 from course.frozen import evaluating
@@ -38,6 +39,7 @@ def names() -> list[str]:
     return pretrained.detectors()
 
 
+@kinds_checked
 def load(
     name: str,
     weights: str | None = None,

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torchvision.models.resnet import BasicBlock, ResNet
 
+from course.arguments import kinds_checked
 from course.data.tasks import Part, TrainPart, forbid_test
 from course.errors import CourseError, unknown
 from course.models import Model
@@ -28,6 +29,7 @@ Quantise = Callable[[Tensor], tuple[Tensor, Tensor]]
 # Eight bits a weight ----------------------------------------------------------------
 
 
+@kinds_checked
 def quantise(weight: Tensor) -> tuple[Tensor, Tensor]:
     """Return int8 values and a scale for each output channel (chapter 06).
 
@@ -209,6 +211,7 @@ def folded(network: nn.Module) -> nn.Module:
     return network
 
 
+@kinds_checked
 def int8_weights(model: Model, quantise: Quantise = quantise) -> Model:
     """Return a copy whose convolutions store int8 and compute in float (chapter 06).
 
@@ -225,6 +228,7 @@ def int8_weights(model: Model, quantise: Quantise = quantise) -> Model:
     return replace(model, network=network.requires_grad_(False))
 
 
+@kinds_checked
 def int8_arithmetic(model: Model, part: Part, *, kernel: bool = True) -> Model:
     """Return a copy whose convolutions multiply integers (chapter 06).
 
@@ -283,6 +287,7 @@ def _ranges(model: Model, images: Tensor) -> dict[str, tuple[float, float]]:
     return seen
 
 
+@kinds_checked
 def with_torchao(model: Model, part: Part, batch: int = 32) -> nn.Module:
     """Return a network in int8 made by torchao, torch's own way (not needed anywhere).
 
@@ -345,6 +350,7 @@ def by_chance(block: BasicBlock, generator: torch.Generator) -> Tensor:
 CRITERIA = {"batchnorm": by_batchnorm, "filters": by_filter, "random": by_chance}
 
 
+@kinds_checked
 def prune(
     model: Model, share: float, criterion: str = "batchnorm", seed: int = 0
 ) -> Model:
@@ -366,6 +372,7 @@ def prune(
     return without(model, kept_channels(model, share, criterion, seed))
 
 
+@kinds_checked
 def kept_channels(
     model: Model, share: float, criterion: str = "batchnorm", seed: int = 0
 ) -> dict[str, Tensor]:
@@ -440,7 +447,10 @@ def _narrowed_norm(norm: nn.BatchNorm2d, channels: Tensor) -> nn.BatchNorm2d:
 
 # A smaller network that learns from a larger one -------------------------------------
 
+HOTTEST = 1e6  # above it all answers are alike, and its square soon is no number
 
+
+@kinds_checked
 def distillation_loss(
     student: Tensor, teacher: Tensor, temperature: float = 1.0
 ) -> Tensor:
@@ -459,6 +469,7 @@ def distillation_loss(
     return temperature**2 * F.kl_div(found, wanted, reduction="batchmean")
 
 
+@kinds_checked
 def distil(
     student: Model,
     teacher: Model,
@@ -491,11 +502,11 @@ def distil(
     """
     forbid_test(part, "distillation")
     _check_images(part)
-    if student.class_names != teacher.class_names or not temperature > 0:
+    if student.class_names != teacher.class_names or not 0 < temperature <= HOTTEST:
         raise CourseError(
             f"A student of {len(student.class_names)} classes cannot learn from a "
             f"teacher of {len(teacher.class_names)} at temperature {temperature}; "
-            "expected the same classes and a temperature above 0."
+            f"expected the same classes and a temperature above 0, {HOTTEST:g} at most."
         )
     # A place in the list of answers instead of a label: so the one loop can be used.
     places = torch.arange(len(part))

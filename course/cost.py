@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
+from course.arguments import kinds_checked
 from course.errors import CourseError
 
 MB = 1_000_000  # bytes, as file sizes are given; not 2**20
@@ -71,6 +72,7 @@ class Cost:
         }
 
 
+@kinds_checked
 def measure(
     network: nn.Module,
     images: Tensor,
@@ -90,7 +92,8 @@ def measure(
     Raises:
         CourseError: there is no image, or no batch size of at least 1.
     """
-    if len(images) < 1 or not batches or min(batches) < 1:
+    _check_images(images)
+    if len(images) < 1 or not len(batches) or min(batches) < 1:
         raise CourseError(
             f"A cost was asked of {len(images)} images in batches of {list(batches)}; "
             "expected at least one image and batch sizes from 1."
@@ -112,10 +115,20 @@ def measure(
     )
 
 
+def _check_images(images: Tensor) -> None:
+    if getattr(images, "ndim", 0) != 4:
+        shape = tuple(getattr(images, "shape", ()))
+        raise CourseError(
+            f"Images of shape {shape} were given; expected preprocessed "
+            "ones, (N, 3, height, width)."
+        )
+
+
 def _batch(images: Tensor, size: int) -> Tensor:
     return images[torch.arange(size) % len(images)]
 
 
+@kinds_checked
 def parameters(network: nn.Module) -> int:
     """Return how many learned numbers a network has, of whatever type."""
     return sum(parameter.numel() for parameter in network.parameters())
@@ -126,6 +139,7 @@ def memory_bytes(network: nn.Module) -> int:
     return sum(t.nbytes for t in network.state_dict().values())
 
 
+@kinds_checked
 def file_bytes(network: nn.Module) -> int:
     """Return the size of a network's weights on disk: a safetensors file is written."""
     tensors = {
@@ -139,6 +153,7 @@ def file_bytes(network: nn.Module) -> int:
         return path.stat().st_size
 
 
+@kinds_checked
 def multiply_adds(network: nn.Module, images: Tensor) -> int:
     """Return the multiply-adds of one forward pass, in convolutions and products.
 
@@ -168,6 +183,7 @@ def _int8_formulas() -> dict[Any, Callable[..., int]]:
 _INT8 = _int8_formulas()
 
 
+@kinds_checked
 def latency(
     network: Callable[[Tensor], Tensor],
     images: Tensor,
@@ -185,8 +201,11 @@ def latency(
     Raises:
         CourseError: fewer than one timed call was asked for.
     """
-    if repeats < 1:
-        raise CourseError(f"{repeats} timed calls were asked for; expected at least 1.")
+    if repeats < 1 or warmup < 0:
+        raise CourseError(
+            f"{repeats} timed calls after {warmup} others were asked for; expected at "
+            "least 1, after 0 or more."
+        )
     seconds = []
     with torch.no_grad():
         for call in range(warmup + repeats):
@@ -199,6 +218,7 @@ def latency(
     return Latency(float(middle), float(low), float(high))
 
 
+@kinds_checked
 def peak_bytes(network: Callable[[Tensor], Tensor], images: Tensor) -> int:
     """Return the most bytes alive at once in a forward pass, besides the weights.
 

@@ -10,12 +10,14 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+from course.arguments import kinds_checked
 from course.errors import CourseError
 
 RESAMPLES = 1000  # of the seeds, for the interval of a crossing
 LEVEL = 0.9  # of that interval
 
 
+@kinds_checked
 def reaches(x: Sequence[float], y: Sequence[float], level: float) -> float | None:
     """Return where a curve first reaches a level, straight between points in log x.
 
@@ -27,6 +29,11 @@ def reaches(x: Sequence[float], y: Sequence[float], level: float) -> float | Non
     Returns:
         The place; the first x where the curve begins there, None where it never does.
     """
+    if len(x) != len(y) or not len(x) or not all(place > 0 for place in x):
+        raise CourseError(
+            f"A curve has {len(x)} places and {len(y)} values; expected one or more "
+            "places above 0, and a value for each."
+        )
     places, values = np.log(np.asarray(x, float)), np.asarray(y, float)
     above = np.flatnonzero(values >= level)
     if not len(above):
@@ -85,6 +92,7 @@ class Crossing:
         )
 
 
+@kinds_checked
 def crossing(
     x: Sequence[float],
     first: Sequence[Sequence[float]],
@@ -105,8 +113,18 @@ def crossing(
     Raises:
         CourseError: the shapes do not fit together.
     """
+    if np.shape(first) != np.shape(second):
+        raise CourseError(
+            f"Two curves came with shapes {np.shape(first)} and {np.shape(second)}; "
+            "expected the same seeds and places for both."
+        )
     ahead = np.subtract(np.asarray(first, float), np.asarray(second, float))
-    if ahead.ndim != 2 or ahead.shape[1] != len(x) or np.any(np.diff(x) <= 0):
+    if (
+        not len(ahead)
+        or ahead.ndim != 2
+        or ahead.shape[1] != len(x)
+        or np.any(np.diff(x) <= 0)
+    ):
         raise CourseError(
             f"A crossing was asked of {len(x)} places and differences of shape "
             f"{ahead.shape}; expected rising places, and a row of {len(x)} values for "
@@ -136,6 +154,7 @@ def _sign_change(x: Sequence[float], difference: np.ndarray) -> float | None:
     return float(x[a] * (x[b] / x[a]) ** share)
 
 
+@kinds_checked
 def disagreement(
     live: Mapping[object, Sequence[float]],
     shipped: Mapping[object, Sequence[float]],
@@ -156,6 +175,10 @@ def disagreement(
     Raises:
         CourseError: a point is not in the table, or has fewer than two values.
     """
+    if not live:
+        raise CourseError(
+            "No point was measured here; expected one or more to compare."
+        )
     values = []
     for name, here in live.items():
         there = shipped.get(name, ())

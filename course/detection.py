@@ -21,6 +21,7 @@ from torchvision.models.detection.backbone_utils import BackboneWithFPN
 from torchvision.models.detection.fcos import FCOSHead
 from torchvision.transforms import v2
 
+from course.arguments import kinds_checked
 from course.boxes import (
     MOST,
     Found,
@@ -100,6 +101,7 @@ class Detector:
         )
 
 
+@kinds_checked
 def detector(
     backbone: Model,
     class_names: Sequence[str],
@@ -406,6 +408,7 @@ def _found(row: dict[str, Tensor], class_names: tuple[str, ...]) -> Found:
     return Found(boxes.float(), scores.float(), labels, class_names).take(order)
 
 
+@kinds_checked
 def detect(
     detector: Detector, images: Tensor, score: float = 0.5, nms: float = 0.5
 ) -> list[Found]:

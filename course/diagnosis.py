@@ -14,6 +14,7 @@ import torch
 from scipy import stats
 from torch import Tensor
 
+from course.arguments import kinds_checked
 from course.errors import CourseError
 
 LEVEL = 0.9  # of the intervals, as in `evidence`
@@ -100,6 +101,7 @@ class Wrong:
     of_true: float
 
 
+@kinds_checked
 def share(right: int, n: int, level: float = LEVEL) -> Share:
     """Return the share of images that are right, with its Wilson interval.
 
@@ -114,6 +116,10 @@ def share(right: int, n: int, level: float = LEVEL) -> Share:
     Raises:
         CourseError: these are no counts.
     """
+    if not 0 < level < 1:
+        raise CourseError(
+            f"A level of {level} was asked for; expected 0 to 1, such as .9."
+        )
     if not 0 <= right <= n:
         raise CourseError(
             f"{right} right of {n} images were given; expected from 0 to {n} of them."
@@ -124,6 +130,7 @@ def share(right: int, n: int, level: float = LEVEL) -> Share:
     return Share(right / n, float(ends.low), float(ends.high), n)
 
 
+@kinds_checked
 def confusion(labels: Tensor, predicted: Tensor, count: int) -> Tensor:
     """Return how many images of each class (row) were given each class (column).
 
@@ -162,6 +169,7 @@ def _check_classes(name: str, values: Tensor, count: int) -> None:
         )
 
 
+@kinds_checked
 def per_class(matrix: Tensor, names: Sequence[str]) -> list[ClassScore]:
     """Return how each class fares, in the order of the names.
 
@@ -177,6 +185,7 @@ def per_class(matrix: Tensor, names: Sequence[str]) -> list[ClassScore]:
     ]
 
 
+@kinds_checked
 def most_confused(
     matrix: Tensor, names: Sequence[str], most: int = 5
 ) -> list[Confused]:
@@ -208,6 +217,7 @@ def _square(matrix: Any, names: Sequence[str]) -> Tensor:
     return counts
 
 
+@kinds_checked
 def most_wrong(probabilities: Tensor, labels: Tensor, most: int = 6) -> list[Wrong]:
     """Return the images of which the network was surest and wrong, the worst first.
 
@@ -240,6 +250,7 @@ def most_wrong(probabilities: Tensor, labels: Tensor, most: int = 6) -> list[Wro
     ]
 
 
+@kinds_checked
 def in_words(matrix: Tensor, names: Sequence[str], most: int = 3) -> str:
     """Say in a sentence or two how many are right, and what is confused most.
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import html
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from course.arguments import kinds_checked
 from course.errors import CourseError, unknown
 
 RECORD_MIME = "application/vnd.course.record+json"
@@ -62,6 +64,7 @@ class _Run:
 _run = _Run(Profile("quick"), [], [])
 
 
+@kinds_checked
 def begin(profile: str, seed: int = 0) -> Profile:
     """Start a chapter: forget earlier records and return its profile.
 
@@ -80,6 +83,7 @@ def begin(profile: str, seed: int = 0) -> Profile:
     return _run.profile
 
 
+@kinds_checked
 def interval(values: Value, level: float = LEVEL) -> Interval:
     """Return mean and Student-t interval of independent values (chapter 00).
 
@@ -102,6 +106,7 @@ def interval(values: Value, level: float = LEVEL) -> Interval:
     return Interval(mean, mean - float(half), mean + float(half), n)
 
 
+@kinds_checked
 def record(name: str, value: Value, unit: str = "") -> None:
     """Show a number and store it in the output of the cell.
 
@@ -118,6 +123,7 @@ def record(name: str, value: Value, unit: str = "") -> None:
     _show({RECORD_MIME: row, "text/plain": text, "text/html": markup})
 
 
+@kinds_checked
 def claim(
     text: str,
     value: Value,
@@ -172,6 +178,8 @@ def _margin(
         return f"at least {at_least:g}", span.low - at_least
     if at_most is not None:
         return f"at most {at_most:g}", at_most - span.high
+    if np.shape(given[0]) != (2,):
+        raise CourseError(f"A claim was between {given[0]!r:.60}; expected two bounds.")
     low, high = given[0]
     margin = min(span.low - low, high - span.high)
     if math.isnan(span.mean):
@@ -179,6 +187,7 @@ def _margin(
     return f"between {low:g} and {high:g}", margin
 
 
+@kinds_checked
 def sentence(template: str, **values: Any) -> None:
     """Show a sentence whose figures come from results, as Markdown.
 
@@ -191,10 +200,29 @@ def sentence(template: str, **values: Any) -> None:
         name: _worded(interval(value)) if isinstance(value, list | tuple) else value
         for name, value in values.items()
     }
-    text = template.format(**ready)
-    _show({"text/markdown": text, "text/plain": text})
+    try:
+        text = template.format(**ready)
+        names = {k: literal(v) for k, v in values.items() if isinstance(v, str)}
+        shown = template.format(**{**ready, **names})
+    except (LookupError, ValueError, TypeError, AttributeError) as error:
+        raise CourseError(
+            f"The sentence {template!r:.80} does not fit what it was given "
+            f"({', '.join(ready)}): {error}."
+        ) from error
+    _show({"text/markdown": shown, "text/plain": text})
 
 
+def literal(text: str) -> str:
+    """Return a text without what Markdown takes for a link, a picture, code or HTML.
+
+    Names of classes and files come from others, and the page of an executed notebook
+    would take what is markup in them at its word.
+    """
+    marked = re.sub(r"([\\`\[\]])", r"\\\1", text)
+    return html.escape(" ".join(marked.split()), quote=False)
+
+
+@kinds_checked
 def table(
     rows: Sequence[Mapping[str, Any]],
     columns: Sequence[str] | None = None,
@@ -210,6 +238,7 @@ def table(
     _show(table_bundle(rows, columns, caption))
 
 
+@kinds_checked
 def table_bundle(
     rows: Sequence[Mapping[str, Any]],
     columns: Sequence[str] | None = None,
@@ -229,7 +258,7 @@ def table_bundle(
         right: put columns of numbers to the right, so that they can be compared.
     """
     names = list(columns if columns is not None else rows[0] if rows else ())
-    lines = [[cell(row.get(name, "")) for name in names] for row in rows]
+    lines = [[cell(row.get(name, "")) for name in names] for row in rows if names]
     aligned = {
         place: "right"
         for place, name in enumerate(names)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from course.arguments import kinds_checked
 from course.errors import CourseError, unknown
 from course.families import as_map, last_tokens
 from course.frozen import evaluating
@@ -36,6 +37,7 @@ _LAST_MAPS = (
 _POOLING = (nn.MaxPool2d, nn.AvgPool2d)
 
 
+@kinds_checked
 def target_layer(network: nn.Module) -> str:
     """Return the name of the last convolutional map of a classifier (chapter 04).
 
@@ -69,6 +71,7 @@ def _last_map_of(name: str, part: nn.Module) -> str:
     return name
 
 
+@kinds_checked
 def grad_cam(
     model: Model,
     images: Image | Tensor,
@@ -225,7 +228,13 @@ def chosen(logits: Tensor, classes: int | Tensor | None) -> Tensor:
     """
     if classes is None:
         return logits.max(dim=1).values
-    index = torch.as_tensor(classes).to(logits.device).expand(len(logits)).clone()
+    index = torch.as_tensor(classes).to(logits.device)
+    if index.is_floating_point() or index.shape not in ((), (1,), (len(logits),)):
+        raise CourseError(
+            f"Classes came as {index.dtype} of shape {tuple(index.shape)}; expected a "
+            f"whole number, or one for each of {len(logits)} images."
+        )
+    index = index.expand(len(logits)).clone()
     if index.min() < 0 or index.max() >= logits.shape[1]:
         raise CourseError(
             f"There is no class {int(min(index.min(), 0) or index.max())} to explain: "
@@ -250,6 +259,7 @@ def as_seen(model: Model, images: Image | Tensor) -> Tensor:
     return (ready * 255).round().clamp(0, 255).to(torch.uint8)
 
 
+@kinds_checked
 def enlarged(maps: Tensor, size: int | tuple[int, int] = IMAGE_SIZE) -> Tensor:
     """Return maps (N, h, w) as (N, size, size), bilinear (chapter 04).
 
@@ -262,6 +272,7 @@ def enlarged(maps: Tensor, size: int | tuple[int, int] = IMAGE_SIZE) -> Tensor:
     return F.interpolate(planes, side, mode="bilinear", align_corners=False)[:, 0]
 
 
+@kinds_checked
 def peaks(maps: Tensor, size: int = IMAGE_SIZE) -> Tensor:
     """Return where each map is largest: int64 (N, 2), row and column in the image.
 

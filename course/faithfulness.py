@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.transforms.v2.functional import gaussian_blur
 
+from course.arguments import kinds_checked
 from course.errors import CourseError, unknown
 from course.explain import as_maps, chosen, enlarged, peaks
 from course.models import IMAGE_SIZE, Model, as_batch
@@ -21,6 +23,7 @@ FILLS = ("mean", "blur")
 # Against the truth: images that come with masks ------------------------------------
 
 
+@kinds_checked
 def energy_inside(maps: Tensor, masks: Tensor) -> Tensor:
     """Return the share of each map that lies inside its object (chapter 04).
 
@@ -42,6 +45,7 @@ def energy_inside(maps: Tensor, masks: Tensor) -> Tensor:
     return (heat * inside).sum(dim=(1, 2)) / heat.sum(dim=(1, 2))
 
 
+@kinds_checked
 def hits(maps: Tensor, masks: Tensor) -> Tensor:
     """Say of each map whether its peak is on the object: the pointing game.
 
@@ -62,6 +66,7 @@ def hits(maps: Tensor, masks: Tensor) -> Tensor:
     return inside[torch.arange(len(inside)), row, column] & points
 
 
+@kinds_checked
 def shuffled(masks: Tensor, seed: int) -> Tensor:
     """Return masks in an order in which none is at its own place (chapter 04).
 
@@ -82,6 +87,7 @@ def shuffled(masks: Tensor, seed: int) -> Tensor:
     return changed
 
 
+@kinds_checked
 def centred(size: int = IMAGE_SIZE, spread: float = 0.2) -> Tensor:
     """Return a map that always points at the middle: a control (chapter 04).
 
@@ -92,11 +98,17 @@ def centred(size: int = IMAGE_SIZE, spread: float = 0.2) -> Tensor:
     Returns:
         float32 (1, size, size), for as many images as there are.
     """
+    if size < 1 or not 0 < spread < math.inf:
+        raise CourseError(
+            f"A map of {size} pixels and spread {spread} was asked for; expected 1 "
+            "pixel a side or more, and a spread above 0."
+        )
     place = (torch.arange(size) + 0.5) / size - 0.5
-    bell = torch.exp(-((place / spread) ** 2) / 2)
+    bell = torch.exp(-((place / float(spread)) ** 2) / 2)
     return (bell[:, None] * bell)[None]
 
 
+@kinds_checked
 def edges(images: Tensor) -> Tensor:
     """Return how strong the edges of images are: a map that knows no network.
 
@@ -145,6 +157,7 @@ def randomised(model: Model, seed: int) -> Iterator[tuple[str, Model]]:
         yield stage, mixed.copy()
 
 
+@kinds_checked
 def similarity(maps: Tensor, others: Tensor) -> Tensor:
     """Return Spearman's rank correlation of two maps of each image (chapter 04).
 
@@ -176,6 +189,7 @@ def _centred_ranks(maps: Tensor) -> Tensor:
 # Against the prediction: take away what the map marks ------------------------------
 
 
+@kinds_checked
 def deletion(
     model: Model,
     images: Tensor,
@@ -223,6 +237,7 @@ def _hottest_first(maps: Tensor, batch: Tensor) -> Tensor:
     return order.argsort(dim=1).view(len(batch), *batch.shape[2:])
 
 
+@kinds_checked
 def filled(images: Tensor, fill: str) -> Tensor:
     """Return images without their objects, as `deletion` uses them.
 
@@ -241,6 +256,7 @@ def filled(images: Tensor, fill: str) -> Tensor:
     return gaussian_blur(batch, [size // 4 * 2 + 1] * 2, [size / 8] * 2)
 
 
+@kinds_checked
 def area(curves: Tensor) -> Tensor:
     """Return the area under curves (N, steps + 1) over a width of 1, as (N,)."""
     if curves.shape[1] < 2:

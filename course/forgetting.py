@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from course import models
+from course.arguments import kinds_checked
 from course.data.tasks import Part, TrainPart, forbid_test
 from course.errors import CourseError
 from course.extraction import before_head
@@ -21,6 +22,7 @@ from course.training import Recipe, Shuffled, Trainer, classification, train_on
 Penalty = Callable[[nn.Module], Tensor]
 
 
+@kinds_checked
 def backbone_of(model: Model) -> dict[str, Tensor]:
     """Return the state of a model without its head, parameters and statistics.
 
@@ -31,6 +33,7 @@ def backbone_of(model: Model) -> dict[str, Tensor]:
     return {name: value for name, value in state.items() if not name.startswith(head)}
 
 
+@kinds_checked
 def with_old_head(source: Model, tuned: Model) -> Model:
     """Return a copy of a fine-tuned model with the head that its source had.
 
@@ -44,6 +47,7 @@ def with_old_head(source: Model, tuned: Model) -> Model:
     return replace(model, preprocess=source.preprocess)
 
 
+@kinds_checked
 def reprobed(tuned: Model, train: TrainPart, part: Part, device: str = "auto") -> float:
     """Return the accuracy on the old task of a new linear probe (chapter 06).
 
@@ -60,6 +64,7 @@ def reprobed(tuned: Model, train: TrainPart, part: Part, device: str = "auto") -
     return probe.score(before_head(tuned, part, device))
 
 
+@kinds_checked
 def interpolate(
     before: Mapping[str, Tensor], after: Mapping[str, Tensor], share: float
 ) -> dict[str, Tensor]:
@@ -98,6 +103,7 @@ def interpolate(
     }
 
 
+@kinds_checked
 def l2_sp(start: Mapping[str, Tensor], strength: float) -> Penalty:
     """Return the penalty L2-SP: strength · |w - start|² over the backbone (chapter 06).
 
@@ -120,6 +126,7 @@ def l2_sp(start: Mapping[str, Tensor], strength: float) -> Penalty:
     return penalty
 
 
+@kinds_checked
 def adapt(
     source: Model,
     train: TrainPart,

@@ -19,6 +19,7 @@ from pathlib import Path
 from filelock import FileLock
 from PIL import Image, ImageOps
 
+from course.arguments import path_of
 from course.data.pictures import NoPicture, in_rgb, in_words, opened, short
 from course.errors import CourseError, unknown
 
@@ -53,7 +54,7 @@ class Labelling:
         file: str | Path | None = None,
     ) -> None:
         self.classes = checked_classes(classes)
-        self.folder = Path(folder).expanduser()
+        self.folder = path_of(folder).expanduser()
         self.file = self.folder / FILE if file is None else Path(file).expanduser()
         found = _pictures(self.folder, self.file)
         _check_place(self.file)
@@ -374,7 +375,7 @@ def _pictures(folder: Path, file: Path) -> list[Path]:
         )
     found: list[Path] = []
     for path in _walk(folder):
-        if path.resolve() != file.resolve():
+        if not _same(path, file):
             found.append(path)
         if len(found) > MOST:
             raise CourseError(
@@ -387,6 +388,13 @@ def _pictures(folder: Path, file: Path) -> list[Path]:
             "there first."
         )
     return sorted(found, key=lambda path: _in_order(path.relative_to(folder)))
+
+
+def _same(path: Path, file: Path) -> bool:
+    try:
+        return path.samefile(file)
+    except OSError:  # it is not there, or leads where nobody may look
+        return False
 
 
 def _walk(folder: Path) -> Iterator[Path]:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from course import models
+from course.arguments import kinds_checked
 from course.errors import CourseError
 
 
@@ -97,6 +98,7 @@ class LoRALinear(nn.Module):
 _KINDS = (LoRAConv2d, LoRALinear)
 
 
+@kinds_checked
 def add_lora(
     network: nn.Module, rank: int = 4, scale: float = 1.0, seed: int = 0
 ) -> nn.Module:
@@ -159,6 +161,7 @@ def _fits(module: nn.Module) -> bool:
     )
 
 
+@kinds_checked
 def merge_lora(network: nn.Module) -> nn.Module:
     """Return a plain copy of a network with LoRA that computes the same (chapter 03).
 

@@ -12,6 +12,7 @@ from scipy import sparse
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from course.arguments import kinds_checked
 from course.encoder import LONGEST
 from course.errors import CourseError
 from course.training import Batch, Recipe
@@ -28,6 +29,7 @@ WORDS_STEP, ASKED_STEP = 8, 64
 PRIOR = 10.0  # as many words, spread like all words, are added to each count
 
 
+@kinds_checked
 def pieces(texts: Sequence[str], vocabulary: Vocabulary) -> list[list[int]]:
     """Cut texts into pieces that fit the network, each a list of ids (chapter 09).
 
@@ -165,6 +167,7 @@ class Guesses:
     n: int
 
 
+@kinds_checked
 def guesses(
     guess: Guesser, rows: Sequence[Sequence[int]], size: int, seed: int = 0
 ) -> Guesses:

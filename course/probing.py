@@ -11,6 +11,7 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from course.arguments import kinds_checked
 from course.errors import CourseError
 from course.extraction import Features, checked, forbid_test_features
 from course.families import head_of, set_head
@@ -61,6 +62,7 @@ class Probe:
         return head
 
 
+@kinds_checked
 def linear_probe(
     train: Features, validation: Features | None = None, Cs: Sequence[float] = CS
 ) -> Probe:
@@ -77,7 +79,7 @@ def linear_probe(
         CourseError: labels are missing or of one class only, or a value is not finite.
     """
     forbid_test_features(train, "a probe")
-    if not Cs or min(Cs) <= 0:
+    if not len(Cs) or not all(C > 0 for C in Cs):
         raise CourseError(f"C was to be one of {Cs}; expected numbers above 0.")
     if validation is None:
         return _fitted(train, Cs[0] if len(Cs) == 1 else 1.0)
@@ -126,6 +128,7 @@ def _labels(features: Features) -> Tensor:
     return features.labels
 
 
+@kinds_checked
 def attach(model: Model, probe: Probe) -> Model:
     """Return a copy of a model whose head is the probe (chapter 02).
 
@@ -144,6 +147,7 @@ def attach(model: Model, probe: Probe) -> Model:
     return replace(model, class_names=probe.class_names)
 
 
+@kinds_checked
 def neighbours(bank: Features, query: Features, k: int) -> tuple[Tensor, Tensor]:
     """Return the k features of the bank that are nearest to each query (chapter 01).
 
@@ -165,6 +169,7 @@ def neighbours(bank: Features, query: Features, k: int) -> tuple[Tensor, Tensor]
     return indices, similarity
 
 
+@kinds_checked
 def knn_accuracy(train: Features, other: Features, k: int = 5) -> float:
     """Return the accuracy of the vote of the k nearest neighbours (chapter 02).
 

@@ -25,6 +25,7 @@ import numpy as np
 
 import course
 from course import diagnosis, evidence, plots
+from course.arguments import kinds_checked
 from course.calibration import Reliability, said
 from course.cost import MB
 from course.data.found import SHOWN, Folder, Report
@@ -114,6 +115,7 @@ class Section:
     blocks: Sequence[Block]
 
 
+@kinds_checked
 def write(
     path: str | Path,
     title: str,

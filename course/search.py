@@ -15,6 +15,7 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 from torch.nn import functional as F
 
+from course.arguments import kinds_checked
 from course.bag_of_words import as_texts
 from course.errors import CourseError
 from course.words import tokens
@@ -61,6 +62,7 @@ class Index:
     def __len__(self) -> int:
         return len(self.texts)
 
+    @kinds_checked
     def search(self, query: str | Tensor, k: int = 10) -> list[Hit]:
         """Return the k nearest texts, the nearest first; of equals the first text.
 
@@ -77,7 +79,7 @@ class Index:
                 f"1 to {len(self)}."
             )
         vector = self._vector(query) if isinstance(query, str) else query
-        similarity = self.similarity(vector)
+        similarity = self.similarity(torch.as_tensor(vector))
         order = np.argsort(-similarity, kind="stable")[:k]
         return [Hit(int(place), float(similarity[place])) for place in order]
 
@@ -108,8 +110,14 @@ class Index:
         return vector
 
 
+@kinds_checked
 def index(encoder: Encoder, texts: Sequence[str]) -> Index:
     """Return an index of texts that is searched with words (chapter 09)."""
+    if not (hasattr(encoder, "encode") and hasattr(encoder, "name")):
+        raise CourseError(
+            f"An index was to be made by a {type(encoder).__name__}; expected an "
+            "encoder, such as sentences.mean(vectors)."
+        )
     return Index(texts, encoder.encode(texts), encoder)
 
 
@@ -126,6 +134,7 @@ def unit(vectors: Tensor) -> Tensor:
     ).coalesce()
 
 
+@kinds_checked
 def plane(vectors: Tensor) -> Tensor:
     """Return places (N, 2) on the plane that shows most of the differences: PCA.
 
@@ -183,6 +192,7 @@ def said(entry: Docstring) -> str:
     return f"{entry.name} {entry.text}"
 
 
+@kinds_checked
 def finder(
     encoder: Encoder, entries: Sequence[Docstring], k: int = 10
 ) -> Callable[[str], list[Answer]]:
@@ -237,6 +247,7 @@ def found(
     return [not names(query).isdisjoint(right) for query, right in questions]
 
 
+@kinds_checked
 def sign_test(first: Sequence[bool], second: Sequence[bool]) -> float:
     """Return how likely a difference as large as this is, if both are equally good.
 
@@ -285,6 +296,7 @@ class Clusters:
         return places[order].tolist()
 
 
+@kinds_checked
 def clusters(
     texts: Sequence[str], vectors: Tensor, count: int = 12, seed: int = 0
 ) -> Clusters:
@@ -299,8 +311,8 @@ def clusters(
     Raises:
         CourseError: there are not as many texts as clusters, or as vectors.
     """
-    given = as_texts(texts)
-    if len(given) != len(vectors) or not 1 <= count <= len(given):
+    given, vectors = as_texts(texts), torch.as_tensor(vectors)
+    if vectors.ndim != 2 or len(given) != len(vectors) or not 1 <= count <= len(given):
         raise CourseError(
             f"{count} clusters were asked of {len(given)} texts and {len(vectors)} "
             "vectors; expected a vector a text, and no more clusters than texts."
@@ -347,6 +359,7 @@ def _apart(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(result)
 
 
+@kinds_checked
 def browse(
     groups: Clusters, entries: Sequence[Docstring], most: int = 10
 ) -> dict[str, list[Answer]]:

@@ -179,7 +179,7 @@ class _Files:
             return {}
         try:
             return json.loads(path.read_text("utf-8"))
-        except ValueError as error:  # neither JSON nor UTF-8
+        except (ValueError, RecursionError) as error:  # neither JSON nor UTF-8
             raise self.damaged(file) from error
 
     def damaged(self, file: str) -> CourseError:

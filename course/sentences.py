@@ -17,6 +17,7 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
+from course.arguments import kinds_checked
 from course.bag_of_words import CS, BagOfWords, TfIdf, as_texts, bag_of_words
 from course.data.texts import TextPart, forbid_test
 from course.errors import CourseError
@@ -125,11 +126,13 @@ def _counts(texts: Sequence[str], vectors: WordVectors) -> sparse.csr_array:
     return sparse.csr_matrix(parts, shape=shape)
 
 
+@kinds_checked
 def mean(vectors: WordVectors, name: str = "mean of word vectors") -> Pooled:
     """Return the encoder that averages the vectors of a text's words (chapter 09)."""
     return Pooled(vectors, torch.ones(len(vectors.words)), None, name)
 
 
+@kinds_checked
 def sif(
     vectors: WordVectors,
     texts: Sequence[str] | TextPart,
@@ -154,7 +157,7 @@ def sif(
     if isinstance(texts, TextPart):
         forbid_test(texts, "the weights of words")
         texts = texts.texts
-    if not a > 0:
+    if not 0 < a <= 1:
         raise CourseError(f"a was {a}; expected a frequency above 0, such as 1e-3.")
     counts = _counts(as_texts(texts), vectors)
     if not counts.nnz:
@@ -193,6 +196,7 @@ def features(encoder: Encoder, part: TextPart) -> Features:
     return Features(values.float().cpu(), labels, names, part.kind, encoder.name)
 
 
+@kinds_checked
 def probe(
     encoder: Encoder,
     train: TextPart,
@@ -221,6 +225,7 @@ def probe(
     return linear_probe(features(encoder, train), seen, Cs)
 
 
+@kinds_checked
 def balanced_accuracy(predicted: Tensor, labels: Tensor) -> float:
     """Return the share that is right, averaged over classes: each counts the same.
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from course import zoo
+from course.arguments import check_fields, kinds_checked
 from course.errors import CourseError, unknown
 from course.models import write_whole
 
@@ -67,6 +68,7 @@ class Needs:
     save_on: str = "gmacs"
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if self.likeness not in LIKENESS:
             raise unknown("likeness", self.likeness, LIKENESS)
         if self.save_on not in COSTS:
@@ -204,6 +206,7 @@ class _Limit(NamedTuple):
     otherwise: str = ""
 
 
+@kinds_checked
 def decide(
     rows: Sequence[Row],
     needs: Needs,

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from torch import nn
 
 from course import models
+from course.arguments import kinds_checked
 from course.data.tasks import TrainPart
 from course.errors import CourseError, unknown
 from course.extraction import before_head
@@ -113,6 +114,7 @@ def started_anew(model: Model, seed: int) -> Model:
     return models.replace_head(replace(model, network=network), model.class_names, seed)
 
 
+@kinds_checked
 def reinitialise(network: nn.Module, seed: int) -> None:
     """Give every layer new random weights, as `models.resnet10` does, in place.
 
@@ -242,6 +244,7 @@ _ALL = (
 STRATEGIES: dict[str, Strategy] = {strategy.name: strategy for strategy in _ALL}
 
 
+@kinds_checked
 def strategy_of(strategy: str | Strategy) -> Strategy:
     """Return the strategy of that name; a strategy of your own is taken as it is.
 

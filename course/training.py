@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm.auto import tqdm
 
+from course.arguments import check_fields, kinds_checked
 from course.data.tasks import Part, forbid_test
 from course.errors import CourseError, TrainingDiverged, unknown
 from course.models import BATCH, Model
@@ -52,13 +53,23 @@ class Recipe:
     augment: str = "none"
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if self.augment not in AUGMENTATIONS:
             raise unknown("augmentation", self.augment, AUGMENTATIONS)
-        if self.steps < 1 or self.batch < 2 or not self.rate > 0:
+        if self.steps < 1 or self.batch < 2 or not 0 < self.rate < math.inf:
             raise CourseError(
                 f"A recipe with {self.steps} steps, batch {self.batch} and rate "
                 f"{self.rate} cannot be trained; expected at least 1 step, batches of "
                 "at least 2 images and a rate above 0."
+            )
+        clip = 1.0 if self.clip is None else self.clip
+        if not (
+            0 <= self.warmup <= 1 and 0 <= self.weight_decay < math.inf and clip > 0
+        ):
+            raise CourseError(
+                f"A recipe with warm-up {self.warmup}, weight decay "
+                f"{self.weight_decay} and clip {self.clip} cannot be trained; expected "
+                "a share from 0 to 1, a number from 0, and a number above 0 or None."
             )
 
     def rate_at(self, step: int) -> float:
@@ -100,6 +111,7 @@ class Score:
     n: int
 
 
+@kinds_checked
 def device_of(name: str = "auto") -> torch.device:
     """Return the device of that name; ``"auto"`` takes the accelerator, else the CPU.
 
@@ -349,6 +361,7 @@ def train_on(
     return history
 
 
+@kinds_checked
 def fit(
     model: Model,
     part: Part,
@@ -479,6 +492,7 @@ def _shifted(images: Tensor, generator: np.random.Generator) -> Tensor:
     return picked.permute(0, 3, 1, 2)
 
 
+@kinds_checked
 def evaluate(
     model: Model, part: Part, device: str = "auto", batch: int = BATCH
 ) -> Score:
@@ -488,6 +502,8 @@ def evaluate(
         CourseError: the part is empty or has other classes than the model.
     """
     _check_classes(model, part)
+    if batch < 1:
+        raise CourseError(f"Batches of {batch} images were asked for; expected 1 up.")
     batches = part.images.split(batch)
     logits = torch.cat(list(_logits(model, batches, device_of(device))))
     predictions = logits.argmax(dim=1)

@@ -16,6 +16,7 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from course import models
+from course.arguments import kinds_checked
 from course.comparison import Comparison
 from course.data.tasks import Part, Task, TrainPart, ValidationPart, forbid_test
 from course.errors import CourseError, TrainingDiverged, unknown
@@ -112,6 +113,7 @@ class Run:
     accuracy: float | None = None
 
 
+@kinds_checked
 def run(
     strategy: str | Strategy,
     source: Model,
@@ -195,6 +197,7 @@ def _with_steps(
     return lambda step, network: before(step, steps, network)
 
 
+@kinds_checked
 def accuracy_on(result: Run, part: Part, device: str = "auto") -> float:
     """Return the accuracy of a run's model on a part, from 0 to 1.
 
@@ -212,6 +215,7 @@ def accuracy_on(result: Run, part: Part, device: str = "auto") -> float:
 # A fair comparison ------------------------------------------------------------------
 
 
+@kinds_checked
 def choose_rate(
     strategy: str | Strategy,
     source: Model,
@@ -263,6 +267,7 @@ def _setting(
     return replace(start, C=value), recipe
 
 
+@kinds_checked
 def compare(
     strategies: Sequence[str | Strategy],
     source: Model,

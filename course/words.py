@@ -16,6 +16,7 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 from torch.nn import functional as F
 
+from course.arguments import kinds_checked
 from course.errors import CourseError, unknown
 from course.progress import shown
 
@@ -85,6 +86,7 @@ class Vocabulary:
         return first
 
     @classmethod
+    @kinds_checked
     def build(cls, texts: Iterable[str], size: int = 6000) -> Vocabulary:
         """Return the most frequent words of some texts, of equals the first by name.
 
@@ -159,6 +161,7 @@ class WordVectors:
             raise _unknown_word(word, self.words)
         return self.values[self.index[word]]
 
+    @kinds_checked
     def neighbours(
         self, word: str, k: int = 10, among: int | None = None
     ) -> list[tuple[str, float]]:
@@ -175,6 +178,7 @@ class WordVectors:
         """
         return self.nearest(self.vector(word), k, without=(word,), among=among)
 
+    @kinds_checked
     def analogy(
         self, a: str, b: str, c: str, k: int = 5, among: int | None = None
     ) -> list[tuple[str, float]]:
@@ -189,6 +193,7 @@ class WordVectors:
         target = unit[1] - unit[0] + unit[2]
         return self.nearest(target, k, without=(a, b, c), among=among)
 
+    @kinds_checked
     def nearest(
         self,
         vector: Tensor,
@@ -240,6 +245,7 @@ def _unknown_word(word: str, words: Sequence[str]) -> CourseError:
 # Counted: pointwise mutual information, and its singular vectors ----------------------
 
 
+@kinds_checked
 def cooccurrence(
     texts: Iterable[str], vocabulary: Vocabulary, window: int = 5
 ) -> csr_array:
@@ -288,6 +294,7 @@ def positive_pmi(counts: csr_array, power: float = 0.75) -> csr_array:
     return csr_array((pmi[kept], (row[kept], column[kept])), shape=counts.shape)
 
 
+@kinds_checked
 def pmi_vectors(
     texts: Iterable[str],
     vocabulary: Vocabulary,
@@ -330,6 +337,7 @@ def pmi_vectors(
 # Learned elsewhere: GloVe's files -----------------------------------------------------
 
 
+@kinds_checked
 def glove(path: str | Path) -> WordVectors:
     """Read word vectors in GloVe's text format (Pennington et al. 2014, EMNLP).
 

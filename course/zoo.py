@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from course import cost, models, sweep
+from course.arguments import kinds_checked
 from course.errors import CourseError, unknown
 from course.pretrained import build, unknown_classifier
 
@@ -125,6 +126,7 @@ def _own(name: str) -> dict[str, Any]:
     }
 
 
+@kinds_checked
 def find(rows: Sequence[Row], model: str, weights: str | None = None) -> Row:
     """Return the row of a model, by default that of its most accurate weights.
 
@@ -146,6 +148,7 @@ def _accuracy(row: Row) -> float:
     return -math.inf if row["top1"] is None else row["top1"]
 
 
+@kinds_checked
 def pareto_front(rows: Sequence[Row], cost: str, gain: str) -> list[Row]:
     """Return the rows that no other row dominates, the cheapest first (chapter 07).
 

@@ -295,11 +295,14 @@ def call(name, *arguments, **options):
         (call("hits", MAPS, squares((0, 0), (1, 1))), "5 maps for 2 images"),
         (call("energy_inside", MAPS[0], squares((0, 0))), "one for each image"),
         (call("similarity", MAPS, MAPS[:, :4]), "cannot be compared"),
-        (call("deletion", None, IMAGES, MAPS, 0, fill="grey"), "Unknown fill 'grey'"),
-        (call("deletion", None, IMAGES, MAPS, 0, steps=0), "at least 1 step"),
-        (call("deletion", None, IMAGES, MAPS[:2], 0), "2 maps for 5 images"),
+        (
+            call("deletion", small(), IMAGES, MAPS, 0, fill="grey"),
+            "Unknown fill 'grey'",
+        ),
+        (call("deletion", small(), IMAGES, MAPS, 0, steps=0), "at least 1 step"),
+        (call("deletion", small(), IMAGES, MAPS[:2], 0), "2 maps for 5 images"),
         (call("deletion", small(), IMAGES, MAPS, 9), "no class 9"),
-        (call("deletion", None, IMAGES.float(), MAPS, 0), "expected uint8"),
+        (call("deletion", small(), IMAGES.float(), MAPS, 0), "expected uint8"),
         (call("area", torch.ones(3, 1)), "at least two"),
     ],
 )

@@ -707,7 +707,7 @@ def test_what_is_no_folder_is_one_sentence(tmp_path):
     assert "no folder 'nowhere'" in refused(tmp_path / "nowhere")
     assert "no folder 'nowhere'" in refused(str(tmp_path / "nowhere") + "/")
     assert "'cat.jpg' is a file; expected a folder" in refused(tmp_path / "cat.jpg")
-    assert "expected its path" in refused(3)
+    assert "path=3 (int); expected a text or a path" in refused(3)
     for strange in ("a\0b", "x" * 5000, "~nobody-of-this-name/x"):
         refused(strange)
 

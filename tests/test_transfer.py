@@ -798,7 +798,7 @@ def test_the_summary_has_mean_spread_and_cost():
     ("options", "message"),
     [
         ({"names": ()}, "one or more"),
-        ({"names": "full"}, "one or more"),
+        ({"names": "full"}, "a list or a tuple"),
         ({"names": ("ful",)}, "Did you mean 'full'"),
         ({"names": ("full", "full")}, "each of them once"),
         ({"names": ("head", STRATEGIES["head"])}, "one name"),

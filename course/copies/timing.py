@@ -50,7 +50,7 @@ class Timing:
         try:
             rows = json.loads(records.read_text("utf-8"))
             well = {r["chapter"]: _words(r) for r in rows if r["status"] == "ok"}
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise CourseError(
                 f"{records} holds no run that can be read; expected the records.json "
                 "that `course run` leaves."

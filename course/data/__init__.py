@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from course.arguments import kinds_checked
 from course.data import digits, glyphs, photos, scenes, shapes
 from course.data.tasks import (
     Part,
@@ -99,6 +100,7 @@ TASKS = (*_SHAPE_TASKS, "glyphs", "digits")
 _TRAIN, _VALIDATION, _TEST = 71_001, 71_002, 71_003
 
 
+@kinds_checked
 def task(
     name: str,
     *,

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from course.arguments import kinds_checked
 from course.data.tasks import Task, TestPart, TrainPart, ValidationPart
 from course.errors import CourseError
 
@@ -39,6 +40,7 @@ def as_rgb(grey: Tensor) -> Tensor:
     return levels[:, None].repeat(1, 3, 1, 1)
 
 
+@kinds_checked
 def load(size: int = 64) -> Task:
     """Return the handwritten digits as a task, ten classes (chapter 00).
 

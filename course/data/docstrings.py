@@ -27,6 +27,7 @@ from pathlib import Path
 
 import torch
 
+from course.arguments import kinds_checked
 from course.data.texts import KINDS, TextPart, TextTask
 from course.errors import CourseError
 
@@ -163,6 +164,7 @@ class Docstring:
 
 
 @lru_cache(maxsize=1)
+@kinds_checked
 def corpus() -> tuple[Docstring, ...]:
     """Return every docstring of the running Python's standard library (chapter 09).
 
@@ -337,6 +339,7 @@ _LEAST = 30  # docstrings of a topic in each part
 
 
 @lru_cache(maxsize=1)
+@kinds_checked
 def topics_task() -> TextTask:
     """Return the task: to which of `TOPICS` does a docstring belong (chapter 09)?
 

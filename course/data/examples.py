@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from course.arguments import kinds_checked
 from course.data import shapes
 from course.data.pictures import short
 from course.errors import CourseError, unknown
@@ -29,6 +30,7 @@ _DRAWN = 71_020  # the first word of every seed here: no part of `data.task` has
 _QUALITY = 90
 
 
+@kinds_checked
 def write_shapes(
     folder: str | os.PathLike[str],
     *,

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from course.arguments import kinds_checked
 from course.data import listing, reading, twins
 from course.data.found import Folder, Report, Twin, clipped
 from course.data.listing import PARTS, Entry, Listing, Row
@@ -34,6 +35,7 @@ class _Picture(NamedTuple):
     read: reading.Read
 
 
+@kinds_checked
 def folder(
     path: str | os.PathLike[str],
     *,

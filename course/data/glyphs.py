@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample, interpolate
 
+from course.arguments import kinds_checked
 from course.data.digits import LEVELS, as_rgb, enlarge
 from course.errors import CourseError
 
@@ -51,6 +52,7 @@ class Glyphs(NamedTuple):
     fonts: Tensor
 
 
+@kinds_checked
 def draw(n: int, seed: int | Sequence[int], size: int = 64) -> Glyphs:
     """Draw `n` letters, white on black; the same seed gives the same bytes.
 

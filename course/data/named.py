@@ -24,6 +24,7 @@ from filelock import FileLock
 from tqdm.auto import tqdm
 
 from course import fetch
+from course.arguments import kinds_checked
 from course.data import pictures, reading
 from course.data.tasks import Part, Task, TestPart, TrainPart, ValidationPart
 from course.errors import CourseError, unknown
@@ -245,6 +246,7 @@ def _unpacked(known: _Known, place: Path) -> Path:
     return place / "unpacked" / known.name.lower()
 
 
+@kinds_checked
 def task(
     name: str,
     root: str | os.PathLike[str] | None = None,

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from course.arguments import kinds_checked
 from course.errors import CourseError, unknown
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 NAMES = ("china", "flower")
 
 
+@kinds_checked
 def load(name: str) -> Image.Image:
     """Return a photograph at its own size, 640 x 427, in RGB (chapter 00).
 
@@ -33,6 +35,7 @@ def load(name: str) -> Image.Image:
     return Image.fromarray(load_sample_image(f"{name}.jpg")).convert("RGB")
 
 
+@kinds_checked
 def framed(name: str, size: int = 64) -> Tensor:
     """Return the square centre of a photograph, uint8 (3, size, size).
 

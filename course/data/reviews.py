@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from course import fetch
+from course.arguments import kinds_checked
 from course.data.texts import TextPart, TextTask
 from course.errors import CourseError
 from course.progress import shown
@@ -38,6 +39,7 @@ _ASIDE = 872  # lines: as many as GLUE's own dev file has
 _Lines = list[tuple[str, int]]
 
 
+@kinds_checked
 def sst2(folder: str | Path | None = None, download: bool = False) -> TextTask:
     """Return the sentiment task SST-2, `CLASSES` negative and positive (chapter 09).
 

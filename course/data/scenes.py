@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from course.arguments import kinds_checked
 from course.data.shapes import (
     COLOURS,
     FILLS,
@@ -175,6 +176,7 @@ class SceneTask:
         return self.train.class_names
 
 
+@kinds_checked
 def task(
     train: int = 200,
     validation: int = 100,
@@ -258,6 +260,8 @@ def draw(
         CourseError: a name is unknown or a number impossible.
     """
     _check_kind(kind)
+    if not isinstance(n, int):
+        raise CourseError(f"{n!r:.60} images were asked for; expected a whole number.")
     _check_size(size)
     _check_crowd(objects, overlap)
     words = _words(seed)

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from course.arguments import kinds_checked
 from course.data import outlines
 from course.errors import CourseError, unknown
 
@@ -252,6 +253,7 @@ STYLES: dict[str, Style] = {
 }
 
 
+@kinds_checked
 def draw(
     n: int,
     seed: int | Sequence[int],
@@ -278,6 +280,7 @@ def draw(
     return render(sample(n, seed, shapes=shapes, style=style, **fixed), size)
 
 
+@kinds_checked
 def sample(
     n: int,
     seed: int | Sequence[int],
@@ -386,6 +389,7 @@ def _fixed(
     return columns[name], value
 
 
+@kinds_checked
 def render(factors: Factors, size: int = 64) -> Drawn:
     """Draw images from their factors.
 
@@ -526,6 +530,7 @@ def boxes_of(masks: Tensor) -> Tensor:
     return torch.stack([left, top, right, bottom], dim=1).float()
 
 
+@kinds_checked
 def label_of(drawn: Drawn, factor: str) -> tuple[Tensor, tuple[str, ...]]:
     """Make a factor the label: int64 (N,) and its class names.
 

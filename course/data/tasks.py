@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from course.arguments import kinds_checked
 from course.errors import CourseError, HeldOutError
 
 
@@ -149,6 +150,7 @@ class Task:
         """The name of each class, in the order of the labels."""
         return self.train.class_names
 
+    @kinds_checked
     def few_shot(self, per_class: int, seed: int) -> Task:
         """Return the task with a balanced few-shot split to train on (chapter 02).
 
@@ -188,7 +190,7 @@ def few_shot_places(part: Labelled, per_class: int, seed: int, of: str) -> Tenso
     Raises:
         CourseError: a class has fewer examples than asked for.
     """
-    generator = np.random.default_rng([per_class, seed])
+    generator = np.random.default_rng([max(per_class, 0), seed])
     chosen = []
     for label, name in enumerate(part.class_names):
         places = torch.nonzero(part.labels == label).flatten()

@@ -135,7 +135,7 @@ def _damage(folder: Path, name: str) -> str:
     try:
         card = json.loads((folder / f"{name}.json").read_text("utf-8"))
         expected = card["sha256"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return "no card"
     try:
         content = (folder / f"{name}.safetensors").read_bytes()

@@ -24,6 +24,7 @@ from torch.export import ExportedProgram
 
 import course
 from course import models
+from course.arguments import kinds_checked
 from course.errors import CourseError
 from course.export import formats, readme, rebuild
 
@@ -78,6 +79,7 @@ class Export:
         return "\n".join([*rows, *self.notes])
 
 
+@kinds_checked
 def write(
     model: models.Model,
     folder: str | Path,
@@ -339,6 +341,7 @@ def _own_hash(card: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
+@kinds_checked
 def read(folder: str | Path) -> models.Model:
     """Return the model of an exported folder (chapter 10).
 
@@ -383,7 +386,7 @@ def _card(place: Path, said: str | Path) -> dict[str, Any]:
         raise CourseError(
             f"There is no card.json in {said}; expected a folder of export.write."
         ) from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise CourseError(
             f"card.json in {said} is not that of an export; expected a folder of "
             "export.write."

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
+from course.arguments import kinds_checked
 from course.plots.charts import LINES, _few_ticks, _line
 from course.plots.figure import (
     FLAT,
@@ -21,6 +22,7 @@ from course.plots.figure import (
 )
 
 
+@kinds_checked
 def beside(
     curves: Mapping[str, Sequence[Any]],
     points: Mapping[str, Sequence[Any]],

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from course.errors import CourseError
+from course.arguments import kinds_checked
+from course.errors import CourseError, shown
 from course.plots.figure import (
     COLOURS,
     FLAT,
@@ -26,6 +27,7 @@ from course.plots.figure import (
 LINES = ("-", "--", "-.", ":")
 
 
+@kinds_checked
 def curves(
     series: Mapping[str, Sequence[Any]],
     xlabel: str = "",
@@ -65,6 +67,10 @@ def curves(
 
 
 def _line(name: str, row: Sequence[Any]) -> list[np.ndarray]:
+    if not isinstance(row, list | tuple) and np.ndim(row) != 2:
+        raise CourseError(
+            f"Series {name!r} is {shown(row)}; expected (x, y) or (x, y, low, high)."
+        )
     if len(row) not in (2, 4):
         raise CourseError(
             f"Series {name!r} has {len(row)} parts; expected (x, y) or "
@@ -136,6 +142,7 @@ def _place(x: float, ticks: Mapping[float, str]) -> str:
     return ticks.get(float(x)) or number(x)
 
 
+@kinds_checked
 def bars(
     names: Sequence[str],
     values: Sequence[float],
@@ -213,6 +220,7 @@ def _bars_alt(
     return f"{start}Bars of {x or 'values'}: {listed(parts, 16)}.{tail}"
 
 
+@kinds_checked
 def dot_table(
     names: Sequence[str],
     values: Sequence[Sequence[float]],

@@ -15,6 +15,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from PIL import Image, ImageDraw, ImageFont
 
+from course.arguments import kinds_checked
 from course.errors import CourseError
 from course.plots.charts import LINES
 from course.plots.figure import (
@@ -72,6 +73,7 @@ class _Mark:
         return (SIGNS[self.kind] + short[self.kind]).strip()
 
 
+@kinds_checked
 def scene(
     image: Any,
     found: Found,
@@ -100,6 +102,7 @@ def scene(
     return Figure(_quick_png(sheet), alt)
 
 
+@kinds_checked
 def boxes(
     images: Any,
     boxes: Sequence[Any],
@@ -178,6 +181,16 @@ def _marks_of(
     from course.boxes import Found
 
     kinds = torch.as_tensor(to_array(labels)).long()
+    if len(kinds) and not 0 <= int(kinds.min()) <= int(kinds.max()) < len(names):
+        raise CourseError(
+            f"Labels run from {int(kinds.min())} to {int(kinds.max())}, but there are "
+            f"{len(names)} class names; expected a name for each."
+        )
+    if np.size(to_array(corners)) != 4 * len(kinds):
+        raise CourseError(
+            f"{len(kinds)} labels came with boxes of {np.size(to_array(corners))} "
+            "numbers; expected left, top, right and bottom for each."
+        )
     sure = torch.ones(len(kinds)) if scores is None else torch.as_tensor(scores)
     order = sure.argsort(descending=True, stable=True)
     places = torch.as_tensor(to_array(corners)).float().reshape(-1, 4)
@@ -381,6 +394,7 @@ def _in_words(marks: Sequence[_Mark], judged: bool) -> str:
     return f"{len(found)} {noun}: {', '.join(parts)}."
 
 
+@kinds_checked
 def precision_recall(
     curves: Mapping[str, Sequence[Any]],
     points: Mapping[str, Sequence[float]] | None = None,

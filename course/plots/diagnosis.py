@@ -11,6 +11,7 @@ from matplotlib.patches import Rectangle
 from PIL import Image, ImageOps
 from scipy import stats
 
+from course.arguments import kinds_checked
 from course.errors import CourseError
 from course.plots.charts import LINES, _heading
 from course.plots.differences import LEVEL
@@ -41,6 +42,7 @@ ROOM = 0.4  # inches above a pair
 SIDE = 176  # pixels a side before the figure is drawn
 
 
+@kinds_checked
 def confusion(matrix: Any, names: Sequence[str], title: str = "") -> Figure:
     """Draw how many images of each class were given each class (chapter 10).
 
@@ -115,6 +117,7 @@ def _class_names(axis: Axes, names: Sequence[str]) -> None:
     axis.set_yticks(range(len(names)), short, size=size)
 
 
+@kinds_checked
 def reliability(
     before: Reliability,
     after: Reliability | None = None,
@@ -186,6 +189,7 @@ def _reliability_alt(series: dict[str, Reliability], title: str) -> str:
     return f"{start}Share that is right against probability. {'. '.join(parts)}."
 
 
+@kinds_checked
 def most_wrong(
     images: Any,
     rows: Sequence[Wrong],

@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from scipy import stats
 
+from course.arguments import kinds_checked
 from course.errors import CourseError
 from course.plots.charts import _heading
 from course.plots.figure import (
@@ -28,6 +29,7 @@ LEVEL = 0.9  # of the intervals, as in `evidence`
 Span = tuple[float, float, float]
 
 
+@kinds_checked
 def differences(
     series: Mapping[str, Mapping[str, Sequence[float]]],
     before: Mapping[str, Mapping[str, Sequence[float]]] | None = None,
@@ -140,6 +142,7 @@ def _in_words(spans: Mapping[str, Mapping[str, Span]]) -> str:
     )  # fmt: skip
 
 
+@kinds_checked
 def kept(
     points: Mapping[str, tuple[float, float, float]],
     xlabel: str,
@@ -206,6 +209,7 @@ def _kept_alt(
     return f"{start}{ylabel.capitalize()} against {xlabel}: {'; '.join(parts)}."
 
 
+@kinds_checked
 def matrix(
     panels: Mapping[str, Any],
     rows: Sequence[str],

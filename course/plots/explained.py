@@ -8,6 +8,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from PIL import Image
 
+from course.arguments import kinds_checked
 from course.errors import CourseError
 from course.plots.figure import COLOURS, Figure, canvas, finish, listed, to_list
 from course.plots.heat import SIDE, _heat, _in_words, _painted
@@ -18,6 +19,7 @@ TILE = 1.9
 MOST = 400  # pixels of the picture: more would not be seen
 
 
+@kinds_checked
 def explained(
     image: Any,
     predicted: Sequence[tuple[str, float]],

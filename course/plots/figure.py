@@ -16,9 +16,10 @@ import matplotlib
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Canvas
+from matplotlib.text import Text
 from PIL import Image
 
-from course.errors import CourseError
+from course.errors import CourseError, shown
 
 # Okabe and Ito's palette, which the common forms of colour blindness keep apart.
 COLOURS = (
@@ -60,6 +61,7 @@ STYLE: dict[str, Any] = {
     "lines.linewidth": 1.8,
     "lines.markersize": 6,
     "figure.facecolor": "white",
+    "text.parse_math": False,  # a dollar sign in the name of a class is no formula
 }
 
 
@@ -142,7 +144,15 @@ def canvas(height: float, width: float = WIDTH) -> Iterator[Canvas]:
     with DRAWING, matplotlib.rc_context(STYLE):
         figure = Canvas(figsize=(width, height), dpi=DPI, layout="constrained")
         FigureCanvasAgg(figure)
-        yield figure
+        try:
+            yield figure
+        except TypeError as error:
+            if "set_text" not in str(error):
+                raise
+            raise CourseError(
+                "A name in the figure is no text: it holds half a character, as names "
+                "from old archives do; rename the class or the file."
+            ) from error
 
 
 def finish(
@@ -157,9 +167,25 @@ def finish(
         colours: of the palette; `FLAT` where there are lines and no pictures.
     """
     figure.canvas.draw()
+    if powers := _powers(figure):
+        for label in powers:
+            label.set_parse_math(True)
+        figure.canvas.draw()
     pixels = np.asarray(figure.canvas.buffer_rgba())[..., :3]
     image = Image.fromarray(np.ascontiguousarray(pixels))
     return Figure(to_png(image, colours, graded), alt)
+
+
+def _powers(figure: Canvas) -> list[Text]:
+    """Return the labels of logarithmic axes: of all texts, these alone are formulas."""
+    axes = (axis for each in figure.axes for axis in (each.xaxis, each.yaxis))
+    return [
+        label
+        for axis in axes
+        if axis.get_scale() == "log"
+        for label in axis.get_ticklabels(which="both")
+        if label.get_text().startswith("$\\mathdefault{")
+    ]
 
 
 def to_png(image: Image.Image, colours: int = 256, graded: bool = False) -> bytes:
@@ -184,7 +210,16 @@ def to_array(values: Any) -> np.ndarray:
         values = values.detach().cpu()
         # NumPy has no bfloat16
         values = values.float() if values.dtype.is_floating_point else values
-    return np.asarray(values)
+    try:
+        array = np.asarray(values)
+    except ValueError:  # lists of several lengths
+        array = np.asarray(None)
+    if array.dtype == object:
+        raise CourseError(
+            f"A figure was given {shown(values)}, which is no array of numbers; "
+            "expected a tensor, an array or a list of numbers."
+        )
+    return array
 
 
 def to_pixels(image: Any) -> np.ndarray:

@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.cm import ScalarMappable
 from PIL import Image, ImageFilter
 
+from course.arguments import kinds_checked
 from course.errors import CourseError
 from course.plots.figure import (
     WIDTH,
@@ -33,6 +34,7 @@ ROWS = ("upper", "middle", "lower")
 COLUMNS = ("left", "centre", "right")
 
 
+@kinds_checked
 def overlay(
     image: Any, heat: Any, strength: float = 0.5, mask: Any = None, side: int = SIDE
 ) -> Figure:
@@ -54,6 +56,7 @@ def overlay(
     return Figure(to_png(Image.fromarray(painted)), alt)
 
 
+@kinds_checked
 def heatmaps(
     images: Any,
     maps: Any,

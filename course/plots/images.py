@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from PIL import Image
 
+from course.arguments import kinds_checked
 from course.errors import CourseError
 from course.plots.figure import (
     COLOURS,
@@ -33,6 +34,7 @@ CAPTION_ROOM = 0.34
 GAP = 2  # pixels between two filters, before they are enlarged
 
 
+@kinds_checked
 def image_grid(
     images: Any,
     titles: Sequence[str] | None = None,
@@ -49,7 +51,9 @@ def image_grid(
     """
     pictures = to_list(images)
     titles = [str(t) for t in titles] if titles is not None else []
-    columns = min(columns, max(len(pictures), 1))
+    if columns < 1:
+        raise CourseError(f"{columns} pictures in a row were asked for; expected 1 up.")
+    columns = min(int(columns), max(len(pictures), 1))
     if titles and len(titles) != len(pictures):
         raise CourseError(
             f"There are {len(titles)} titles for {len(pictures)} pictures; "
@@ -110,6 +114,7 @@ def _grid_alt(count: int, rows: int, titles: Sequence[str], caption: str) -> str
     return f"{text}: {listed([c.replace(chr(10), ' ') for c in counts])}."
 
 
+@kinds_checked
 def predictions(
     images: Any,
     predicted: Sequence[Any],
@@ -126,10 +131,21 @@ def predictions(
         top: how many classes to show.
     """
     pictures = to_list(images)
-    rows = [predicted] if _is_pair(predicted[0]) else list(predicted)
+    single = len(predicted) and _is_pair(predicted[0])
+    rows = [predicted] if single else list(predicted)
+    if not all(len(row) and all(map(_is_pair, row)) for row in map(_listed, rows)):
+        raise CourseError(
+            f"The predictions were {predicted!r:.80}; expected a list of pairs of a "
+            "name and a probability for each picture, as Model.predict returns it."
+        )
     if len(rows) != len(pictures):
         raise CourseError(
             f"There are {len(rows)} lists of predictions for {len(pictures)} pictures."
+        )
+    if titles is not None and len(titles) != len(pictures):
+        raise CourseError(
+            f"There are {len(titles)} titles for {len(pictures)} pictures; pass one "
+            "for each."
         )
     lists = [[(str(name), float(p)) for name, p in row[:top]] for row in rows]
     names = [str(t) for t in titles] if titles is not None else [""] * len(rows)
@@ -145,7 +161,13 @@ def predictions(
 
 
 def _is_pair(item: Any) -> bool:
-    return len(item) == 2 and isinstance(item[0], str)
+    return (
+        isinstance(item, tuple | list) and len(item) == 2 and isinstance(item[0], str)
+    )
+
+
+def _listed(row: Any) -> Sequence[Any]:
+    return row if isinstance(row, list | tuple) else ()
 
 
 def _probabilities(axis: Axes, row: Sequence[tuple[str, float]], top: int) -> None:
@@ -171,6 +193,7 @@ def _predictions_alt(rows: Sequence[Sequence[tuple[str, float]]], names: Any) ->
     return " ".join(sentences)
 
 
+@kinds_checked
 def filters(weights: Any, caption: str = "", columns: int = 4) -> Figure:
     """Show a first convolution's filters as enlarged RGB tiles (chapter 01).
 
@@ -236,6 +259,7 @@ def _filters_alt(values: Mapping[str, np.ndarray], caption: str) -> str:
     return start + "; ".join(parts) + "."
 
 
+@kinds_checked
 def neighbours(
     queries: Any,
     found: Sequence[Any],
@@ -297,6 +321,7 @@ def _neighbours_alt(flags: np.ndarray, titles: Any, caption: str) -> str:
     return f"{start}{listed(rows)}. In all {flags.sum()} of {flags.size}."
 
 
+@kinds_checked
 def plain(image: Any, alt: str, side: int = 256) -> Figure:
     """Return one picture as a figure with nothing around it, for widgets.
 
@@ -312,6 +337,7 @@ def plain(image: Any, alt: str, side: int = 256) -> Figure:
     return Figure(to_png(Image.fromarray(large)), alt)
 
 
+@kinds_checked
 def stacked(*figures: Figure) -> Figure:
     """Put finished figures below one another, for a widget with two (chapter 02).
 

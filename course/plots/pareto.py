@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.transforms import Bbox
 
+from course.arguments import kinds_checked
 from course.errors import CourseError
 from course.plots.figure import (
     COLOURS,
@@ -32,6 +33,7 @@ RIGHT = [(x, y, "left") for y in range(4, 220, 10) for x in range(-4, 60, 14)]
 PLACES = sorted([*LEFT, *BELOW], key=lambda place: np.hypot(*place[:2])) + RIGHT
 
 
+@kinds_checked
 def pareto(
     names: Sequence[str],
     cost: Sequence[float],

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.ticker import FuncFormatter
 
+from course.arguments import kinds_checked
 from course.errors import CourseError
 from course.plots.figure import (
     COLOURS,
@@ -29,6 +30,7 @@ PATH_MARKERS = ("s", "o", "^", "D")
 COMPARED = 800  # points whose neighbours the description counts
 
 
+@kinds_checked
 def scatter2d(
     panels: Any,
     labels: Sequence[int],
@@ -47,6 +49,7 @@ def scatter2d(
     """
     classes = to_array(labels)
     clouds = _clouds(panels, len(classes))
+    _check(classes, len(class_names), highlight)
     side = WIDTH / max(len(clouds), 2)
     width = WIDTH if len(clouds) > 1 else 5.6
     present = [int(c) for c in np.unique(classes)]
@@ -66,9 +69,23 @@ def scatter2d(
         return finish(figure, _cloud_alt(clouds, classes, class_names, title))
 
 
+def _check(classes: np.ndarray, known: int, highlight: int | None) -> None:
+    if not len(classes) or not 0 <= classes.min() <= classes.max() < known:
+        raise CourseError(
+            f"{len(classes)} labels were given for {known} class names; expected one "
+            "or more labels, each the place of a name."
+        )
+    if highlight is not None and not 0 <= highlight < len(classes):
+        raise CourseError(
+            f"Point {highlight} was to be ringed; expected 0 to {len(classes) - 1}."
+        )
+
+
 def _clouds(panels: Any, count: int) -> dict[str, np.ndarray]:
     named = panels if isinstance(panels, Mapping) else {"": panels}
     clouds = {str(name): to_array(points) for name, points in named.items()}
+    if not clouds:
+        raise CourseError("There is no panel of points to draw; expected at least one.")
     for name, points in clouds.items():
         if points.shape != (count, 2):
             raise CourseError(
@@ -127,6 +144,7 @@ def _agreement(points: np.ndarray, classes: np.ndarray) -> float:
     return float((classes[gaps.argmin(1)] == classes).mean())
 
 
+@kinds_checked
 def loss_plane(
     loss: Any,
     xs: Sequence[float],

@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from course.arguments import kinds_checked
 from course.errors import CourseError
 from course.plots.charts import _heading
 from course.plots.figure import FLAT, Figure, canvas, finish, number
@@ -36,6 +37,7 @@ class _Rung(NamedTuple):
     high: float
 
 
+@kinds_checked
 def rungs(rows: Sequence[Mapping[str, Any]], title: str = "") -> Figure:
     """Draw a row for each rung: its speed below its best, memory, wait and accuracy.
 

@@ -12,6 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
+from course.arguments import kinds_checked
 from course.errors import CourseError
 from course.plots.figure import (
     DPI,
@@ -50,6 +51,7 @@ class _Call(NamedTuple):
 Bars = Sequence[tuple[float, float]]
 
 
+@kinds_checked
 def timeline(
     events: Sequence[Mapping[str, Any]], title: str = "", longest: int = 5
 ) -> Figure:

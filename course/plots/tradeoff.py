@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox
 
+from course.arguments import kinds_checked
 from course.errors import CourseError
 from course.plots.figure import (
     FLAT,
@@ -50,6 +51,7 @@ class _Point(NamedTuple):
     high: float
 
 
+@kinds_checked
 def tradeoff(
     points: Mapping[str, tuple[float, Sequence[float]]],
     xlabel: str = "cost",

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 
+from course.arguments import kinds_checked
 from course.errors import CourseError
 from course.plots.charts import _heading
 from course.plots.figure import (
@@ -56,6 +57,7 @@ class Found(Protocol):
     similarity: float
 
 
+@kinds_checked
 def word_map(
     words: Sequence[str],
     points: Any,
@@ -157,6 +159,7 @@ def _nearest_pairs(places: np.ndarray, most: int = 3) -> list[tuple[int, int]]:
     return pairs
 
 
+@kinds_checked
 def similarities(values: Any, names: Sequence[str], title: str = "") -> Figure:
     """Draw how similar texts or words are to one another, −1 to 1 (chapter 09).
 
@@ -207,6 +210,7 @@ def _similarities_alt(grid: np.ndarray, names: Sequence[str], title: str) -> str
     )
 
 
+@kinds_checked
 def search_results(query: str, answers: Sequence[Found], title: str = "") -> Figure:
     """Draw what a search found: a bar for each, its name and first line (chapter 09).
 

@@ -1,0 +1,1 @@
+"""Input that nobody should hand over, and what becomes of it."""
