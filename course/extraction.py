@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import re
 import threading
 import warnings
 from collections import OrderedDict
@@ -20,12 +21,17 @@ from torchvision.models.feature_extraction import (
     get_graph_node_names,
 )
 
+from course import shelf
+from course.arguments import kinds_checked
 from course.data.tasks import Part
 from course.errors import CourseError, HeldOutError, unknown
 from course.families import as_map
 from course.frozen import evaluating, fingerprint
 from course.models import BATCH, Model, as_batch, head_of, write_whole
 from course.training import device_of
+
+LIMIT = 2 * 10**9  # bytes of a folder in which features are kept
+KEPT = re.compile(r"[0-9a-f]{64}\.safetensors$")
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +76,7 @@ def forbid_test_features(features: Features, action: str) -> None:
         )
 
 
+@kinds_checked
 def features(
     model: Model,
     part: Part | Tensor,
@@ -86,7 +93,8 @@ def features(
         model: any model of the course or of torchvision.
         part: a part of a task, or images as uint8 (N, 3, H, W).
         layer: any module or node: ``"layer1"``, ``"layer3.0.conv2"``, ``"avgpool"``.
-        cache: a folder in which to keep them too; None for memory alone.
+        cache: a folder in which to keep them too; None for memory alone. It holds
+            2 GB at most: those that were not used for the longest time go.
         device: see `training.device_of`.
 
     Raises:
@@ -108,6 +116,7 @@ def features(
     return _labelled(values, part, layer)
 
 
+@kinds_checked
 def before_head(model: Model, part: Part | Tensor, device: str = "auto") -> Features:
     """Return what the head of a network is given for images (chapter 02).
 
@@ -284,10 +293,11 @@ def _read(file: Path | None, count: int) -> Tensor | None:
         return None
     try:
         values = load_file(file)["values"]
-    except (OSError, SafetensorError, KeyError):
+    except (OSError, RuntimeError, SafetensorError, KeyError):  # or gone meanwhile
         return None
     whole = values.ndim == 2 and len(values) == count and values.dtype == torch.float32
-    return values if whole else None
+    shelf.touch(file)
+    return values if whole and values.isfinite().all() else None
 
 
 def _write(file: Path | None, values: Tensor) -> None:
@@ -295,7 +305,9 @@ def _write(file: Path | None, values: Tensor) -> None:
     if file is None or _read(file, len(values)) is not None:
         return
     try:
-        write_whole(file, lambda place: save_file({"values": values}, place))
+        with shelf.in_use(file.parent):
+            write_whole(file, lambda place: save_file({"values": values}, place))
+            _keep_below(LIMIT, file)
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         warnings.warn(
@@ -303,6 +315,21 @@ def _write(file: Path | None, values: Tensor) -> None:
             "this cache: free some space or name another folder.",
             stacklevel=3,
         )
+
+
+def kept_in(folder: Path) -> list[shelf.Entry]:
+    """Return the features that `features` has kept in a folder."""
+    found = (shelf.entry(path) for path in folder.iterdir() if KEPT.match(path.name))
+    return [one for one in found if one is not None]
+
+
+def _keep_below(limit: int, new: Path) -> None:
+    """Remove what was not used for the longest time, but not what was just written."""
+    kept = kept_in(new.parent)
+    others = [one for one in kept if one.path != new]
+    room = limit - sum(one.size for one in kept if one.path == new)
+    for one in shelf.beyond(others, room):
+        shelf.remove(one.path)
 
 
 def checked(features: Features, layer: str, width: int) -> Tensor:

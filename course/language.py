@@ -17,7 +17,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from course import models, pretraining
+from course import models, pretraining, shelf
+from course.arguments import kinds_checked
 from course.bag_of_words import as_texts
 from course.data import docstrings
 from course.data.texts import TextPart, forbid_test
@@ -148,6 +149,7 @@ def in_portions(
     return result
 
 
+@kinds_checked
 def fresh(
     vocabulary: Vocabulary, seed: int, vectors: WordVectors | None = None
 ) -> LanguageModel:
@@ -199,6 +201,7 @@ def library_texts() -> tuple[tuple[str, ...], tuple[str, ...]]:
     return learned, tuple(one.text for one in corpus if one.file in files)
 
 
+@kinds_checked
 def pretrain(
     model: LanguageModel,
     texts: Sequence[str],
@@ -240,6 +243,7 @@ def _ready(
     return trainer, Masked(rows, model.vocabulary.size, recipe, seed)
 
 
+@kinds_checked
 def make(
     name: str = "words-transformer",
     *,
@@ -264,20 +268,21 @@ def make(
     state = pretraining.State(
         out / f".{name}.partial.safetensors", _key(name, recipe, seed, texts)
     )
-    history = pretraining.resumably(
-        trainer,
-        stream.batch,
-        state,
-        resume=resume,
-        progress=progress,
-        after_step=after_step,
-    )
-    card = _card(name, recipe, len(texts), history)
-    model.card = {**card, "seed": seed, "profile": profile}
-    model.card["held_out"] = asdict(held_out_guesses(model, held_out))
-    path = out / f"{name}.safetensors"
-    save(model, path)
-    state.path.unlink(missing_ok=True)
+    with shelf.in_use(out):
+        history = pretraining.resumably(
+            trainer,
+            stream.batch,
+            state,
+            resume=resume,
+            progress=progress,
+            after_step=after_step,
+        )
+        card = _card(name, recipe, len(texts), history)
+        model.card = {**card, "seed": seed, "profile": profile}
+        model.card["held_out"] = asdict(held_out_guesses(model, held_out))
+        path = out / f"{name}.safetensors"
+        save(model, path)
+        state.path.unlink(missing_ok=True)
     return path
 
 
@@ -345,6 +350,7 @@ class TextClassifier:
         return balanced_accuracy(self.predict(part.texts), part.labels)
 
 
+@kinds_checked
 def fine_tune(
     model: LanguageModel,
     train: TextPart,
@@ -395,6 +401,7 @@ def fine_tune(
     return TextClassifier(network, model.vocabulary, train.class_names, history)
 
 
+@kinds_checked
 def choose_rate(
     model: LanguageModel,
     train: TextPart,
@@ -447,6 +454,7 @@ def save(model: LanguageModel, path: Path) -> str:
     return models.write_weights(model.network, about, model.card, path)
 
 
+@kinds_checked
 def load(name: str | Path = "words-transformer") -> LanguageModel:
     """Load a language model by its name or its file (chapter 09).
 
@@ -461,11 +469,11 @@ def load(name: str | Path = "words-transformer") -> LanguageModel:
     card = models.verified_card(path, SHIPPED)
     try:
         with safe_open(path, framework="pt") as file:
-            vocabulary = Vocabulary(tuple(json.loads(file.metadata()["words"])))
+            vocabulary = Vocabulary(models.texts_of(file.metadata()["words"]))
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
         with models.seeded(0):
             network = Encoder(vocabulary.size)
-        network.load_state_dict({key: value.float() for key, value in tensors.items()})
+        network.load_state_dict(models.fitting(tensors, network))
     except (SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:
         raise CourseError(
             f"{path.name} does not hold a language model of this course; expected a "

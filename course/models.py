@@ -21,6 +21,8 @@ from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, ResNet
 from torchvision.transforms import v2
 
+from course import shelf
+from course.arguments import kinds_checked
 from course.errors import CourseError
 from course.families import auxiliary_heads, head_of
 
@@ -100,6 +102,7 @@ def as_batch(image: Image | Tensor) -> Tensor:
     return image if image.ndim == 4 else image[None]
 
 
+@kinds_checked
 def normalising(size: int = IMAGE_SIZE) -> Preprocess:
     """Return our backbones' preprocessing: shorter side to `size`, crop, normalise."""
     return Preprocess(
@@ -148,6 +151,7 @@ class Model:
         self.network.train(training)
         return torch.cat(logits)
 
+    @kinds_checked
     def predict(self, image: Image | Tensor, top: int = 3) -> list[Prediction]:
         """Return the `top` most likely classes of one image, the likeliest first.
 
@@ -158,6 +162,10 @@ class Model:
             raise CourseError(
                 "This model was trained without labels and has no classes to predict; "
                 "give it a head first: models.replace_head(model, class_names)."
+            )
+        if top < 1:
+            raise CourseError(
+                f"The {top} likeliest classes were asked for; expected 1 up."
             )
         probabilities = self.logits(image).softmax(dim=1)
         if len(probabilities) != 1:
@@ -189,6 +197,8 @@ def resnet10(num_classes: int, width: int = 32) -> ResNet:
         num_classes: outputs; 0 for a backbone that has no classes yet.
         width: channels of the first stage; each stage doubles them.
     """
+    if width < 1:
+        raise CourseError(f"A resnet10 of width {width} was asked for; expected 1 up.")
     network = ResNet(BasicBlock, [1, 1, 1, 1], num_classes=1)
     network.conv1 = nn.Conv2d(3, width, 3, stride=2, padding=1, bias=False)
     network.bn1 = nn.BatchNorm2d(width)
@@ -235,6 +245,7 @@ def seeded(seed: int) -> Iterator[None]:
         yield
 
 
+@kinds_checked
 def fresh(class_names: Sequence[str], seed: int, width: int = 32) -> Model:
     """Return a resnet10 with random weights: what "from scratch" means (chapter 02)."""
     with seeded(seed):
@@ -243,6 +254,7 @@ def fresh(class_names: Sequence[str], seed: int, width: int = 32) -> Model:
     return Model(network, normalising(), tuple(class_names), card)
 
 
+@kinds_checked
 def replace_head(model: Model, class_names: Sequence[str], seed: int = 0) -> Model:
     """Return a copy of a model with a new, random head for other classes (chapter 03).
 
@@ -266,6 +278,7 @@ def _like(old: nn.Module, outputs: int) -> nn.Module:
     return _linear(old.in_features, outputs)
 
 
+@kinds_checked
 def load(
     name: str | Path,
     weights: str | None = None,
@@ -314,6 +327,7 @@ def remote(name: str, weights: str | None) -> Remote:
     return pretrained.remote_of(name, pretrained.entry(name, weights))
 
 
+@kinds_checked
 def save(model: Model, path: Path) -> str:
     """Write a resnet10 as half-precision safetensors with its card; return the hash.
 
@@ -374,14 +388,15 @@ def _in_order(content: bytes) -> bytes:
 def write_whole(path: Path, write: Any) -> None:
     """Call ``write(temporary path)`` and move the result to `path` in one step."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, place = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    try:
-        write(Path(place))
-        os.chmod(place, 0o644)  # mkstemp's files are for their owner alone
-        os.replace(place, path)
-    finally:
-        Path(place).unlink(missing_ok=True)
+    with shelf.in_use(path.parent):
+        handle, place = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        os.close(handle)
+        try:
+            write(Path(place))
+            os.chmod(place, 0o644)  # mkstemp's files are for their owner alone
+            os.replace(place, path)
+        finally:
+            Path(place).unlink(missing_ok=True)
 
 
 def _read(path: Path) -> Model:
@@ -390,10 +405,10 @@ def _read(path: Path) -> Model:
         with safe_open(path, framework="pt") as file:
             about = file.metadata() or {}
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        class_names = tuple(json.loads(about["class_names"]))
+        class_names = texts_of(about["class_names"])
         with seeded(0):  # or the weights that are replaced would use up random numbers
             network = resnet10(len(class_names), int(about["width"]))
-        network.load_state_dict(_widened(tensors))
+        network.load_state_dict(fitting(tensors, network))
     except (SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:
         raise CourseError(
             f"{path.name} does not hold a resnet10 of this course; expected a file "
@@ -403,7 +418,30 @@ def _read(path: Path) -> Model:
     return Model(network, normalising(), class_names, card)
 
 
-def _widened(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def texts_of(listed: str) -> tuple[str, ...]:
+    """Return the texts that a list in JSON holds.
+
+    Raises:
+        ValueError: it is no such list.
+    """
+    texts = json.loads(listed)
+    if not isinstance(texts, list) or not all(isinstance(one, str) for one in texts):
+        raise ValueError("no list of texts")
+    return tuple(texts)
+
+
+def fitting(tensors: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
+    """Return weights of a file in single precision, if they are such as a network has.
+
+    Raises:
+        ValueError: a number is none, or of another kind.
+    """
+    for key, own in network.state_dict().items():
+        if key in tensors:
+            value = tensors[key]
+            alike = value.is_floating_point() == own.is_floating_point()
+            if not alike or not value.isfinite().all():
+                raise ValueError(f"{key} holds no such numbers")
     return {
         key: value.float() if value.is_floating_point() else value
         for key, value in tensors.items()
@@ -428,7 +466,7 @@ def verified_card(path: Path, known: Sequence[str] = SHIPPED) -> dict[str, Any]:
     try:
         card = json.loads(path.with_suffix(".json").read_text("utf-8"))
         expected = card["sha256"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise CourseError(
             f"The card {path.with_suffix('.json').name} beside {path.name} is missing "
             "or damaged, so the weights cannot be verified; make both anew with "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
@@ -17,7 +18,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from course import data, models, parallel
+from course import data, models, parallel, shelf
+from course.arguments import kinds_checked
 from course.data import glyphs, shapes
 from course.errors import CourseError, unknown
 from course.training import (
@@ -88,6 +90,7 @@ RECIPES = {
 }
 
 
+@kinds_checked
 def nt_xent(embeddings: Tensor, temperature: float = 0.2) -> tuple[Tensor, Tensor]:
     """Return the contrastive loss of pairs of views, and how often the pair is nearest.
 
@@ -212,6 +215,7 @@ def source_task(name: str) -> data.Task:
     return data.task(name, train=64)
 
 
+@kinds_checked
 def start(name: str, seed: int = 0) -> models.Model:
     """Return the model that a pretraining begins with: random weights, its own head.
 
@@ -244,6 +248,7 @@ def objective_of(
     return partial(contrastive, team=team) if source.contrastive else classification
 
 
+@kinds_checked
 def pretrain(
     name: str,
     *,
@@ -281,11 +286,12 @@ def pretrain(
         OSError: the folder cannot be made or written.
     """
     path = out / f"{name}.safetensors"
-    with parallel.joined(device) as team:
+    with parallel.joined(device) as team, ExitStack() as stack:
         source = _recipe(name)
         recipe = source.at(profile)
         if team.leads:
             out.mkdir(parents=True, exist_ok=True)  # now, and not after minutes
+            stack.enter_context(shelf.in_use(out))
         model = start(name, seed)
         trainer = _trainer(model, source, recipe, team)
         partly = out / f".{name}.partial.safetensors"
@@ -453,9 +459,15 @@ class State:
             raise self._refusal("is damaged") from error
         if about.get("key") != self.key:
             raise self._refusal("belongs to another recipe or seed")
-        _fill(trainer, tensors)
-        trainer.done = int(about["done"])
-        return History(rows=json.loads(about["history"]))
+        try:
+            rows, done = json.loads(about["history"]), int(about["done"])
+            if len(rows) != done or not rows or not float(rows[-1]["seconds"]) >= 0:
+                raise ValueError("the history is not that of the steps")
+            _fill(trainer, tensors)
+        except (LookupError, ValueError, TypeError, RuntimeError) as error:
+            raise self._refusal("is damaged") from error
+        trainer.done = done
+        return History(rows=rows)
 
     def _refusal(self, why: str) -> CourseError:
         return CourseError(

@@ -11,10 +11,11 @@ import io
 import itertools
 import json
 import platform
+import re
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from dataclasses import dataclass
 from importlib import import_module
@@ -26,9 +27,12 @@ import torchvision
 from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
-from course import engines, extraction
+from course import engines, extraction, shelf
+from course.arguments import kinds_checked
 from course.errors import CourseError, unknown
+from course.errors import shown as worded
 from course.models import write_whole
+from course.progress import shown
 from course.training import device_of
 
 P = ParamSpec("P")
@@ -63,13 +67,27 @@ def grid(**axes: Sequence[Any]) -> list[Cell]:
 
     Args:
         axes: name to the values to try, each a text, a number or a truth value.
+
+    Raises:
+        CourseError: an axis is no list of values.
     """
+    for name, values in axes.items():
+        if isinstance(values, str | bytes) or not _several(values):
+            raise CourseError(
+                f"The axis {name!r} of a grid was {worded(values)}; expected a list of "
+                "the values to try."
+            )
     return [
         dict(zip(axes, values, strict=True))
         for values in itertools.product(*axes.values())
     ]
 
 
+def _several(values: Any) -> bool:
+    return isinstance(values, Iterable) and getattr(values, "shape", None) != ()
+
+
+@kinds_checked
 def run(
     work: Work,
     cells: Sequence[Cell],
@@ -112,10 +130,20 @@ def run(
             such backend.
     """
     places = _places(cells, folder, key)
-    rows = {n: row for n, place in places.items() if (row := _kept(place)) is not None}
+    rows = {
+        n: row
+        for n, place in places.items()
+        if (row := _kept(place, cells[n])) is not None
+    }
     todo = [n for n in places if n not in rows]
     bar = tqdm(total=len(cells), initial=len(rows), desc="runs", disable=not progress)
-    with bar, _cores_given_back(), engines.open(backend, workers or _cores()) as engine:
+    here = contextlib.nullcontext() if folder is None else shelf.in_use(Path(folder))
+    with (
+        bar,
+        here,
+        _cores_given_back(),
+        engines.open(backend, workers or _cores()) as engine,
+    ):
         for number, row in _finished(engine, work, cells, todo):
             rows[number] = row
             if places[number] is not None:
@@ -232,20 +260,27 @@ def _places(
     return {n: Path(folder) / f"{name[:24]}.json" for n, name in enumerate(names)}
 
 
-def _kept(place: Path | None) -> Row | None:
-    """Return the row in a file, or None where it is missing or damaged."""
+def _kept(place: Path | None, cell: Cell) -> Row | None:
+    """Return the row of a cell in a file, or None where it is missing or damaged."""
     if place is None:
         return None
     try:
         row = json.loads(place.read_text("utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
-    return row if isinstance(row, dict) else None
+    whole = isinstance(row, dict) and cell.items() < row.items()
+    return row if whole and all(isinstance(v, _PLAIN) for v in row.values()) else None
 
 
 def _keep(place: Path, row: Row) -> None:
     text = json.dumps(row, ensure_ascii=False) + "\n"
-    write_whole(place, lambda part: part.write_text(text, "utf-8"))
+    try:
+        write_whole(place, lambda part: part.write_text(text, "utf-8"))
+    except OSError as error:
+        raise CourseError(
+            f"A finished run could not be kept in {shown(place.parent)} "
+            f"({error.strerror or error}); make room, or name another folder."
+        ) from error
 
 
 # Tables that ship ---------------------------------------------------------------------
@@ -282,18 +317,26 @@ class Table:
         Raises:
             CourseError: there is no such column or no such row.
         """
-        for column in wanted:
+        for column, value in wanted.items():
+            if not isinstance(value, _PLAIN):
+                raise CourseError(
+                    f"Rows of the table {self.name} were asked for with {column}="
+                    f"{worded(value)}; expected a text or a number."
+                )
             if column not in self.rows[0]:
                 raise unknown(f"column of the table {self.name}", column, self.rows[0])
         found = [
             row for row in self.rows if all(row[c] == v for c, v in wanted.items())
         ]
         if not found:
-            said = ", ".join(f"{column}={value!r}" for column, value in wanted.items())
+            said = ", ".join(
+                f"{column}={value!r:.80}" for column, value in wanted.items()
+            )
             raise CourseError(f"The table {self.name} has no row with {said}.")
         return found
 
 
+@kinds_checked
 def plan(name: str) -> Plan:
     """Return the plan of a shipped table by its name.
 
@@ -306,6 +349,7 @@ def plan(name: str) -> Plan:
     return import_module(f"course.plans.{module}").PLAN
 
 
+@kinds_checked
 def make(
     name: str,
     *,
@@ -353,7 +397,8 @@ def make(
             "torchvision": torchvision.__version__,
         },
     }
-    return save(Table(name, rows, card), out)
+    with shelf.in_use(Path(out)):
+        return save(Table(name, rows, card), out)
 
 
 def _command(name: str, profile: str, backend: str) -> str:
@@ -387,13 +432,22 @@ def _key(chosen: Plan) -> str:
     return digest.hexdigest()
 
 
+@kinds_checked
 def save(table: Table, folder: Path) -> Path:
     """Write a table as CSV, and its card with the hash of it; return the CSV's place.
 
     Args:
         table: its rows have the same columns.
         folder: where ``NAME.csv`` and ``NAME.json`` go.
+
+    Raises:
+        CourseError: the table's name is no plain name of a file.
     """
+    if not re.fullmatch(r"\w[\w .+-]{0,99}", table.name):
+        raise CourseError(
+            f"A table named {table.name!r:.80} cannot be written; expected a plain "
+            "name, without folders, such as 'few-labels'."
+        )
     columns = list(dict.fromkeys(name for row in table.rows for name in row))
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
@@ -426,6 +480,15 @@ def _kind(values: Sequence[Any]) -> str:
     return found.pop() if len(found) == 1 else "str"
 
 
+_FAULTS = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    RecursionError,
+    csv.Error,
+)
 _READ: dict[str, Callable[[str], Any]] = {
     "str": str,
     "int": int,
@@ -434,6 +497,7 @@ _READ: dict[str, Callable[[str], Any]] = {
 }
 
 
+@kinds_checked
 def load(name: str | Path) -> Table:
     """Return a shipped table by its name, or the one in a CSV file (chapter 05).
 
@@ -451,7 +515,7 @@ def load(name: str | Path) -> Table:
         card = json.loads(path.with_suffix(".json").read_text("utf-8"))
         whole = hashlib.sha256(content).hexdigest() == card["sha256"]
         rows = _rows(content, card["columns"]) if whole else []
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except _FAULTS as error:
         raise _damaged(path) from error
     if not rows:
         raise _damaged(path)

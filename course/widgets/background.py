@@ -62,6 +62,12 @@ class WatchedTraining(Panel):
         self.button.disabled = True
         self.picture.say("Stopping after this step.")
 
+    def close(self) -> None:
+        """Close the panel; a training in the background ends after its present step."""
+        if "_stop" in vars(self):  # also what was never finished is closed
+            self._stop.set()
+        super().close()
+
     def wait(self, seconds: float | None = None) -> bool:
         """Wait for a training in the background; False where it is still running."""
         if self._thread is not None:

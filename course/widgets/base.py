@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import logging
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import ipywidgets
@@ -139,6 +139,16 @@ def sentence_of(error: BaseException) -> str:
     return f"This could not be shown ({type(error).__name__}{reason})."
 
 
+def parts(widget: ipywidgets.Widget) -> Iterator[ipywidgets.Widget]:
+    """Yield the children, layouts and styles that a widget is made of."""
+    for name in widget.keys:
+        value = getattr(widget, name)
+        for part in value if isinstance(value, tuple | list) else (value,):
+            if isinstance(part, ipywidgets.Widget):
+                yield from parts(part)
+                yield part
+
+
 class Panel(ipywidgets.VBox):
     """A widget with a picture, which a page without a kernel shows as a still.
 
@@ -157,6 +167,16 @@ class Panel(ipywidgets.VBox):
     def still(self) -> plots.Figure | None:
         """Return the picture that stays when there is no kernel."""
         return None
+
+    def close(self) -> None:
+        """Close the panel and what it is made of, which ipywidgets would keep."""
+        held = [v for v in vars(self).values() if isinstance(v, ipywidgets.Widget)]
+        for one in [self, *held]:  # held, and perhaps not shown at present
+            for part in list(parts(one)):
+                part.close()
+            if one is not self:
+                one.close()
+        super().close()
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         data = dict(super()._repr_mimebundle_(**kwargs) or {})

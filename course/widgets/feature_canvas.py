@@ -43,7 +43,7 @@ class FeatureCanvas(anywidget.AnyWidget):
         CourseError: a point is missing or no number, or a name is not among `classes`.
     """
 
-    _esm = Path(__file__).with_name("feature_map.js")
+    _esm = Path(__file__).with_name("feature_map.js").read_text("utf-8")
     _css = STYLE
 
     points = traitlets.List(traitlets.Float()).tag(sync=True)

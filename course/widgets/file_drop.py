@@ -84,7 +84,7 @@ class FileDrop(anywidget.AnyWidget):
         take: called with each file in turn.
     """
 
-    _esm = Path(__file__).with_name("file_drop.js")
+    _esm = Path(__file__).with_name("file_drop.js").read_text("utf-8")
     _css = STYLE
 
     label = traitlets.Unicode("").tag(sync=True)

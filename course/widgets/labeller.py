@@ -52,7 +52,7 @@ class LabelStage(anywidget.AnyWidget):
         pressed: called with a key.
     """
 
-    _esm = Path(__file__).with_name("labeller.js")
+    _esm = Path(__file__).with_name("labeller.js").read_text("utf-8")
     _css = LOOKS
 
     picture = traitlets.Bytes(b"").tag(sync=True)

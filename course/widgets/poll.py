@@ -9,7 +9,7 @@ from typing import Any
 
 import ipywidgets
 
-from course import progress, syllabus
+from course import evidence, progress, syllabus
 from course.errors import CourseError, unknown
 from course.widgets.accessibility import Accessibility
 from course.widgets.base import Panel, Words, button, guarded
@@ -143,7 +143,8 @@ class Poll(Panel):
         data = super()._repr_mimebundle_(**kwargs)
         options = "\n".join(f"- {option}" for option in self.options)
         data["text/plain"] = f"{self.question}\n{options}"
-        data["text/markdown"] = f"**{self.question}**\n\n{options}"
+        marked = "\n".join(f"- {evidence.literal(one)}" for one in self.options)
+        data["text/markdown"] = f"**{evidence.literal(self.question)}**\n\n{marked}"
         return data
 
 

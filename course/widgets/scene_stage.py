@@ -46,7 +46,7 @@ class SceneStage(anywidget.AnyWidget):
         asked: called with "add" or "undo" once the cross stands where that was asked.
     """
 
-    _esm = Path(__file__).with_name("scene_builder.js")
+    _esm = Path(__file__).with_name("scene_builder.js").read_text("utf-8")
     _css = LOOKS
 
     picture = traitlets.Bytes(b"").tag(sync=True)
