@@ -10,13 +10,14 @@ import socket
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
-from course import __version__
+from course import __version__, cli_compare, cli_run
 from course.errors import CourseError
 
-PROFILES = ("smoke", "quick", "full")
 HOST = "127.0.0.1"
+NO_UPDATES = "jupyterlab.NeverCheckForUpdate"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -55,7 +56,8 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=__version__)
     commands = top.add_subparsers(required=True, metavar="COMMAND")
     _add_lab(commands)
-    _add_run(commands)
+    cli_run.add(commands)
+    cli_compare.add(commands)
     _add_pretrain(commands)
     _add_sweep(commands)
     _add_gpu_table(commands)
@@ -64,6 +66,7 @@ def parser() -> argparse.ArgumentParser:
     _add_student(commands)
     _add_prefetch(commands)
     _add_doctor(commands)
+    _add_cache(commands)
     return top
 
 
@@ -76,19 +79,6 @@ def _add_lab(commands: argparse._SubParsersAction) -> None:
         "--port", type=int, default=8888, help="default: %(default)s or the next free"
     )
     command.set_defaults(command=lab)
-
-
-def _add_run(commands: argparse._SubParsersAction) -> None:
-    command = commands.add_parser("run", help="execute chapters without a screen")
-    command.add_argument(
-        "chapters", nargs="*", metavar="CHAPTER", help="such as 02; default: all"
-    )
-    _add_profile(command, os.environ.get("COURSE_PROFILE", "quick"))
-    command.add_argument("--seed", type=int, default=0, help="default: %(default)s")
-    command.add_argument(
-        "--out", type=Path, default=Path("runs/latest"), help="default: %(default)s"
-    )
-    command.set_defaults(command=run)
 
 
 def _add_pretrain(commands: argparse._SubParsersAction) -> None:
@@ -237,10 +227,40 @@ def _add_prefetch(commands: argparse._SubParsersAction) -> None:
     command.set_defaults(command=prefetch)
 
 
+def _add_cache(commands: argparse._SubParsersAction) -> None:
+    command = commands.add_parser(
+        "cache", help="show what is kept to be faster, and let it go"
+    )
+    acts = command.add_subparsers(metavar="ACT", dest="act")
+    acts.add_parser("list", help="what is kept, how much and where (the default)")
+    acts.add_parser("size", help="how much it is, in bytes")
+    prune = acts.add_parser("prune", help="remove what was not used for long")
+    prune.add_argument("--limit", metavar="SIZE", help="such as 2GB; default: 10 GB")
+    prune.add_argument(
+        "--older", metavar="TIME", help="what was not used for that long: 12h, 30d, 4w"
+    )
+    clear = acts.add_parser("clear", help="remove all of it; asks before it does")
+    clear.add_argument(
+        "names", nargs="*", metavar="NAME", help="as listed, such as features"
+    )
+    clear.add_argument("--yes", action="store_true", help="do not ask")
+    for one in (command, *acts.choices.values()):
+        one.add_argument(
+            "--in",
+            type=Path,
+            action="append",
+            default=argparse.SUPPRESS,
+            dest="further",
+            metavar="DIR",
+            help="look for features, tables and weights here too",
+        )
+    command.set_defaults(command=cache)
+
+
 def _add_profile(command: argparse.ArgumentParser, default: str) -> None:
     command.add_argument(
         "--profile",
-        choices=PROFILES,
+        choices=cli_run.PROFILES,
         default=default,
         help="how large: a few seconds, two cores, a GPU (default: %(default)s)",
     )
@@ -248,7 +268,7 @@ def _add_profile(command: argparse.ArgumentParser, default: str) -> None:
 
 def lab(options: argparse.Namespace) -> int:
     """Open JupyterLab on the first chapter and stay until it ends."""
-    from course import runner
+    from course import execution, places, runner
 
     folder = runner.notebooks_folder()
     port = free_port(options.port)
@@ -261,6 +281,8 @@ def lab(options: argparse.Namespace) -> int:
     command += [f"--ServerApp.root_dir={folder.parent}"]
     command += [f"--LabApp.default_url=/lab/tree/{place}"]
     command += [f"--ip={HOST}", f"--port={port}", "--ServerApp.port_retries=0"]
+    # Older ones ask pypi.org for a newer version, without asking the reader first.
+    command.append(f"--LabApp.check_for_updates_class={NO_UPDATES}")
     command += ["--no-browser"] * (options.no_browser or not has_screen())
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         print("You are root, as in a container: JupyterLab starts with --allow-root.")
@@ -268,11 +290,13 @@ def lab(options: argparse.Namespace) -> int:
     print(f"The workbook: http://{HOST}:{port}/lab/tree/{place}?token={token}")
     print("Ctrl-C ends it.", flush=True)
     # The token goes through the environment: a command line can be read by others.
-    environment = {**runner.KERNEL, **os.environ, "JUPYTER_TOKEN": token}
-    try:
+    environment = {**execution.KERNEL, **os.environ, "JUPYTER_TOKEN": token}
+    with places.for_jupyter() as instead, suppress(KeyboardInterrupt):
+        if instead:
+            print(places.said(instead), flush=True)
+        environment.update(instead)
         return subprocess.call(command, cwd=folder.parent, env=environment)
-    except KeyboardInterrupt:
-        return 0
+    return 0
 
 
 def has_screen() -> bool:
@@ -302,30 +326,6 @@ def free_port(wanted: int, tries: int = 20) -> int:
         f"The ports {wanted} to {wanted + tries - 1} are busy; name another with "
         "--port."
     )
-
-
-def run(options: argparse.Namespace) -> int:
-    """Execute chapters; the exit status says whether all went well."""
-    from course import runner
-
-    if options.profile not in PROFILES:  # a default from COURSE_PROFILE is not checked
-        raise CourseError(
-            f"COURSE_PROFILE is {options.profile!r}; expected smoke, quick or full."
-        )
-    if options.seed < 0:
-        raise CourseError(f"The seed was {options.seed}; expected 0 or more.")
-    chapters = runner.find_chapters(options.chapters, runner.notebooks_folder())
-    results = runner.run_chapters(
-        chapters,
-        options.out,
-        profile=options.profile,
-        seed=options.seed,
-        report=lambda line: print(line, flush=True),
-    )
-    failed = [result.chapter for result in results if result.status != "ok"]
-    print(f"{len(results) - len(failed)} of {len(results)} chapters ran through.")
-    print(f"Pages and records: {options.out / 'index.html'}")
-    return 1 if failed else 0
 
 
 def pretrain(options: argparse.Namespace) -> int:
@@ -489,6 +489,23 @@ def prefetch(options: argparse.Namespace) -> int:
         agreed=options.yes,
         say=lambda line: print(line, flush=True),
     )
+
+
+def cache(options: argparse.Namespace) -> int:
+    """List what is kept on disks, or remove some of it."""
+    from course import caches  # loads torch
+
+    further = getattr(options, "further", [])
+    if options.act == "prune":
+        return caches.prune(options.limit, options.older, further)
+    if options.act == "clear":
+        return caches.clear(options.names, further, options.yes)
+    if options.act == "size":
+        print(caches.size(further))
+        return 0
+    for line in (*caches.table(further), *caches.folders(further)):
+        print(line)
+    return 0
 
 
 if __name__ == "__main__":

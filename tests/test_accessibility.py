@@ -14,7 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 from test_plots import FIGURES
 
-from course import evidence, plots, runner
+from course import evidence, execution, plots
 from course.data import shapes
 
 CHAPTERS = sorted((Path(__file__).parents[1] / "notebooks").glob("[0-9]*.ipynb"))
@@ -109,7 +109,7 @@ def test_every_picture_of_an_exported_page_is_described_from_its_data(path):
 
 @cache
 def page(path):
-    return runner.page_of(notebook(path), path.stem)
+    return execution.page_of(notebook(path), path.stem)
 
 
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)

@@ -153,7 +153,7 @@ def test_the_profile_comes_from_the_environment(chapters, tmp_path, monkeypatch)
     out = tmp_path / "out"
     assert cli.main(["run", "00", "--out", str(out)]) == 0
     book = nbformat.read(out / "00_first_prediction.ipynb", as_version=4)
-    assert book.cells[-1].outputs[0].text == "full 0\n"
+    assert book.cells[-2].outputs[0].text == "full 0\n"
 
 
 def test_a_package_without_its_notebooks_says_so(tmp_path, monkeypatch):

@@ -14,7 +14,7 @@ from typing import Any
 
 from nbformat.v4 import new_markdown_cell
 
-from course import plots, runner
+from course import execution, plots
 from course.copies.folder import TEXTS
 
 LINES = 20  # of a slide; what has more starts another one, or is scrolled
@@ -138,7 +138,7 @@ def page(notebook: Any, title: str) -> str:
         for name in ("deck.css", "deck.js", "deck.html")
     )
     return Template(frame).substitute(
-        title=html.escape(runner.heading(notebook) or title),
+        title=html.escape(execution.heading(notebook) or title),
         style=style + HtmlFormatter().get_style_defs(".highlight"),
         mathjax=html.escape(exporter.mathjax_url),
         sections="\n".join(sections),

@@ -8,7 +8,7 @@ from typing import Any
 
 import nbformat
 
-from course import runner
+from course import execution
 from course.copies import deck, folder, grading, leaks, notes
 from course.copies.answers import filled
 from course.copies.chapters import Task, read, tasks
@@ -149,7 +149,7 @@ def _notebooks(
         change(notebook, path.name)
         text = nbformat.writes(notebook)
         folder.write(place / path.name, text.rstrip("\n") + "\n")
-        titles.append((path.name, runner.heading(notebook) or path.stem))
+        titles.append((path.name, execution.heading(notebook) or path.stem))
         report(path.stem)
     return titles
 

@@ -169,7 +169,7 @@ def cores(root: Path = Path("/"), seen: int | None = None) -> Found:
         root: as for `control_groups`.
         seen: how many a program sees; None for those of here.
     """
-    seen, quota = seen or _visible(), cpu_quota(root)
+    seen, quota = seen or visible_cores(), cpu_quota(root)
     usable = min(seen, quota)
     facts = {"seen": seen, "quota": None if math.isinf(quota) else round(quota, 2)}
     text = f"{seen}" if quota >= seen else f"{usable:.3g} of {seen} (a limit)"
@@ -184,7 +184,8 @@ def cores(root: Path = Path("/"), seen: int | None = None) -> Found:
     return Found(True, text, "", facts)
 
 
-def _visible() -> int:
+def visible_cores() -> int:
+    """Return how many cores this process may run on."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -6,7 +6,7 @@ import nbformat
 import pytest
 
 from browser import axe, lab
-from course import runner
+from course import execution
 
 pytestmark = pytest.mark.browser
 UNSEEN = """() => [...document.images].filter(
@@ -19,7 +19,7 @@ def opened(request, browser, tmp_path_factory):
     """The page of a stored chapter, opened from disk, with what went wrong on it."""
     notebook = nbformat.read(request.param, as_version=4)
     file = tmp_path_factory.mktemp("pages") / "page.html"
-    file.write_text(runner.page_of(notebook, request.param.stem), encoding="utf-8")
+    file.write_text(execution.page_of(notebook, request.param.stem), encoding="utf-8")
     context = browser.new_context(viewport={"width": 1000, "height": 900})
     page, wanted, problems = context.new_page(), [], []
     page.on("pageerror", lambda error: problems.append(str(error)))
