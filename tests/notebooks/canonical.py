@@ -129,11 +129,24 @@ def clean(notebook: nbformat.NotebookNode) -> None:
 
 def _clean_outputs(cell: nbformat.NotebookNode, count: int) -> None:
     cell["execution_count"] = count
+    cell["outputs"] = _flowing(cell["outputs"])
     for output in cell["outputs"]:
         if output["output_type"] == "execute_result":
             output["execution_count"] = count
         if len(output.get("data", {})) > 1:
             output["data"].pop(VIEW, None)
+
+
+def _flowing(outputs: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
+    """Join what a cell printed: on a busy machine it comes in pieces."""
+    joined: list[nbformat.NotebookNode] = []
+    for output in outputs:
+        before = joined[-1] if joined else {}
+        if output.get("name") and output["name"] == before.get("name"):
+            before["text"] += output["text"]
+        else:
+            joined.append(output)
+    return joined
 
 
 def check(notebook: nbformat.NotebookNode, size: int) -> None:

@@ -122,3 +122,19 @@ def test_a_chapter_that_fails_is_left_as_it_was(tmp_path, capsys):
     assert "ValueError: no" in capsys.readouterr().err
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_was_printed_in_pieces_is_stored_as_one(tmp_path):
+    pieces = [
+        new_output("stream", name=name, text=text)
+        for name, text in [("stdout", "a"), ("stdout", "b\n"), ("stderr", "c")]
+    ]
+    cell = new_code_cell("1", outputs=[*pieces, new_output("stream", text="d")])
+    path = write(tmp_path / "00_tiny.ipynb", cell)
+    assert canonical.main(["--only-clean", str(path)]) == 0
+    (cell,) = cells_of(path)
+    assert [(one["name"], one["text"]) for one in cell["outputs"]] == [
+        ("stdout", "ab\n"),
+        ("stderr", "c"),
+        ("stdout", "d"),
+    ]
