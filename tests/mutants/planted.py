@@ -270,7 +270,7 @@ MUTANTS = (
         slip="let the transformer begin with random words instead of counted ones",
         old="network.embedding.weight.copy_(vectors.values)",
         new="network.embedding.weight.clone().copy_(vectors.values)",
-        catch="at hidden words the network's loss is below that of counted neighbours",
+        catch="fine-tuned from the pretraining is ahead of from scratch",
         hard="every claim of the chapter needs its half minute of pretraining",
     ),
     Mutant(
