@@ -281,7 +281,7 @@ def lab(options: argparse.Namespace) -> int:
     command += [f"--ServerApp.root_dir={folder.parent}"]
     command += [f"--LabApp.default_url=/lab/tree/{place}"]
     command += [f"--ip={HOST}", f"--port={port}", "--ServerApp.port_retries=0"]
-    # Older ones ask pypi.org for a newer version, without asking the reader first.
+    # JupyterLab may look for a newer version at pypi.org; nobody asked for that.
     command.append(f"--LabApp.check_for_updates_class={NO_UPDATES}")
     command += ["--no-browser"] * (options.no_browser or not has_screen())
     if hasattr(os, "geteuid") and os.geteuid() == 0:

@@ -31,7 +31,7 @@ from torchvision.models import (
 from torchvision.models import alexnet as alexnet_module
 
 from course import explain, extraction, families, models, transfer, zoo
-from course.data import TrainPart
+from course.data import Task, TestPart, TrainPart, ValidationPart
 from course.errors import CourseError
 from course.training import Recipe
 
@@ -202,7 +202,10 @@ def test_grad_cam_gives_each_image_a_map_of_its_own(family):
 def test_every_strategy_makes_a_step(family, strategy):
     model = model_of(family)
     part = TrainPart(images(3), torch.arange(3), NAMES)
-    task = type("T", (), {"train": part, "name": "t"})()
+    others = [
+        kind(images(3), torch.arange(3), NAMES) for kind in (ValidationPart, TestPart)
+    ]
+    task = Task("t", part, *others)
     recipe = Recipe(steps=1, batch=3, rate=1e-3)
     before = {k: v.clone() for k, v in model.network.state_dict().items()}
     result = transfer.run(strategy, model, task, recipe, seed=0, progress=False)

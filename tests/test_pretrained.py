@@ -175,7 +175,7 @@ def test_a_model_of_timm_is_prepared_and_filled_as_its_config_says(timm):
     assert model.preprocess(IMAGE).shape == (2, 3, 32, 32)
     assert torch.equal(model.logits(IMAGE), network(model.preprocess(IMAGE)))
     assert model.card["license"] == "apache-2.0" and len(model.class_names) == 1000
-    assert explain.grad_cam(models.replace_head(model, "ab"), IMAGE).ndim == 3
+    assert explain.grad_cam(models.replace_head(model, ["a", "b"]), IMAGE).ndim == 3
     with pytest.raises(CourseError, match="'tiny'"):
         models.load("timm:tinny", folder=folder)
 

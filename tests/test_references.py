@@ -76,8 +76,8 @@ def test_the_licence_of_a_library_that_is_here_is_what_the_library_says(tool):
     said = metadata.metadata(tool.package)
     words = " ".join(
         [
-            said["License"] or "",
-            said["License-Expression"] or "",
+            said.get("License") or "",
+            said.get("License-Expression") or "",
             *(said.get_all("Classifier") or []),
         ]
     )

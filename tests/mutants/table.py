@@ -162,6 +162,8 @@ def run_whole() -> Iterator[tuple[Mutant, dict, str]]:
 
 def blind_table() -> str:
     """Return the table of mutants that nothing notices."""
+    if not SURVIVORS:
+        return "None of those that were planted.\n"
     return _table(
         ["mistake", "chapter", "planted in", "what somebody did"],
         [[m.name, m.chapter[:2], f"`{m.place}`", m.slip] for m in SURVIVORS],
