@@ -182,11 +182,13 @@ def fill(table: re.Pattern[str], content: str) -> None:
 def main(arguments: Sequence[str]) -> None:
     """Run, and fill the tables of the document."""
     fill(BLIND, blind_table())
+    rows: list[Any] = []  # a table grows, so that an interrupt loses little
     if "--whole" in arguments:
-        fill(WHOLE, whole_table(run_whole()))
+        for row in run_whole():
+            rows.append(row)
+            fill(WHOLE, whole_table(rows))
         return
-    rows = []
-    for row in tried():  # the table grows, so that an interrupt loses little
+    for row in tried():
         rows.append(row)
         fill(TABLE, claims_table(sorted(rows, key=lambda one: MUTANTS.index(one[0]))))
 
