@@ -168,13 +168,20 @@ def _end_with_the_other() -> None:
         os._exit(1)
 
 
-def end_family(process: int) -> None:
-    """End all that a process has started, and what these have."""
+def end_family(process: int, *, first: bool = False) -> None:
+    """End all that a process has started, and what these have.
+
+    Args:
+        process: its number.
+        first: end the process itself, before it sees that its kernel has gone and goes
+            on to write what is left.
+    """
     import psutil
 
     with suppress(psutil.NoSuchProcess):
-        family = psutil.Process(process).children(recursive=True)
-        for member in family:
+        one = psutil.Process(process)
+        family = one.children(recursive=True)
+        for member in [one] * first + family:
             with suppress(psutil.NoSuchProcess):
                 member.kill()
         psutil.wait_procs(family, timeout=5)

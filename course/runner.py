@@ -437,8 +437,7 @@ class _Kernels:
 
     def _end(self, one: _Running) -> None:
         if one.process.pid is not None:
-            execution.end_family(one.process.pid)
-        one.process.kill()
+            execution.end_family(one.process.pid, first=True)
         one.process.join()
         one.receiving.close()
         self._running.remove(one)
